@@ -1,0 +1,1 @@
+"""Music as values and pure functions: no clock, no threads, no I/O but files."""

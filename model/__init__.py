@@ -1,0 +1,1 @@
+"""PyTorch: the network, data preparation, training, QLoRA, evaluation."""

@@ -38,11 +38,22 @@ def distance_buckets(span: int) -> Tensor:
 
 @dataclass(slots=True)
 class ChordPlan:
-    """Chords of a batch: `root`, `quality` and `bass` ids, int64 [B, P] each."""
+    """Chords of a batch: `root`, `quality` and `bass` ids, int64 [B, P] each, and how many chords after
+    the one that sounds now may be seen, int64 [B] (0 where the future is not known, else `PLAN_AFTER`)."""
 
     root: Tensor
     quality: Tensor
     bass: Tensor
+    horizon: Tensor
+
+
+@dataclass(slots=True)
+class PlanKeys:
+    """A plan as one layer sees it: `key` and `value` [B, H, 1 + P, K], `horizon` int64 [B]."""
+
+    key: Tensor
+    value: Tensor
+    horizon: Tensor
 
 
 @dataclass(slots=True)
@@ -77,7 +88,8 @@ class TokenEmbedding(nn.Module):
 
     def table(self) -> Tensor:
         """The composed table, [V, D]."""
-        return self.own + self.kind[self.kind_of] + self.pitch_class[self.class_of] + self.octave[self.octave_of]
+        kind = F.embedding(self.kind_of, self.kind)
+        return self.own + kind + F.embedding(self.class_of, self.pitch_class) + F.embedding(self.octave_of, self.octave)
 
 
 class RelativeAttention(nn.Module):
@@ -106,7 +118,7 @@ class RelativeAttention(nn.Module):
         query, key, value = self._split(x)
         block = min(_BLOCK, length)
         blocks = -(-length // block)
-        back = min(-(-(self.span - 1) // block), blocks - 1)
+        back = min(-(-(self.span - 1) // block), blocks)
         pad = blocks * block - length
         query = F.pad(query, (0, 0, 0, pad)).unflatten(2, (blocks, block))
         reach = (back + 1) * block
@@ -135,7 +147,7 @@ class RelativeAttention(nn.Module):
         of q . E_r is shifted right by i when it is read back with one column less than it was padded to."""
         reach = (back + 1) * block
         distances = torch.arange(back * block, -1, -1, device=query.device)
-        vectors = self.distance[:, self.buckets[distances.clamp(max=self.span - 1)]]  # [H, back*block+1, K]
+        vectors = self.distance.index_select(1, self.buckets[distances.clamp(max=self.span - 1)])  # [H, back*block+1, K]
         logits = torch.einsum("bhnik,hmk->bhnim", query, vectors.to(query.dtype))
         padded = F.pad(logits, (0, reach - back * block))
         return padded.flatten(-2)[..., : block * reach].unflatten(-1, (block, reach))
@@ -183,21 +195,22 @@ class ChordAttention(nn.Module):
         self.nothing = nn.Parameter(torch.randn(2, config.heads, 1, config.head_width) * 0.02)
         self.offset = nn.Parameter(torch.randn(config.heads, PLAN_BEFORE + 1 + PLAN_AFTER, config.head_width) * 0.02)
 
-    def plan(self, chords: Tensor) -> tuple[Tensor, Tensor]:
+    def plan(self, chords: Tensor, horizon: Tensor) -> PlanKeys:
         """Chord vectors [B, P, D] to keys and values [B, H, 1 + P, K]; entry 0 is "no chord"."""
         batch, count, _ = chords.shape
         key, value = self.key_value(chords).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
         nothing = self.nothing.to(key.dtype)[:, None].expand(2, batch, self.heads, 1, self.head_width)
-        return torch.cat((nothing[0], key), 2), torch.cat((nothing[1], value), 2)
+        return PlanKeys(torch.cat((nothing[0], key), 2), torch.cat((nothing[1], value), 2), horizon)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, pointer: Tensor) -> Tensor:
-        """x [B, T, D], key and value of `plan`, pointer int64 [B, T] (-1: no chord now) to [B, T, D]."""
+    def forward(self, x: Tensor, plan: PlanKeys, pointer: Tensor) -> Tensor:
+        """x [B, T, D], `plan` of this layer, pointer int64 [B, T] (-1: no chord now) to [B, T, D]."""
+        key, value, horizon = plan.key, plan.value, plan.horizon
         batch, length, width = x.shape
         query = self.query(x).view(batch, length, self.heads, self.head_width).transpose(1, 2)
         query = query / math.sqrt(self.head_width)
         entries = torch.arange(key.shape[2] - 1, device=x.device)
         offset = entries - pointer[..., None] + PLAN_BEFORE  # [B, T, P]
-        seen = (offset >= 0) & (offset <= PLAN_BEFORE + PLAN_AFTER) & (pointer[..., None] >= 0)
+        seen = (offset >= 0) & (offset <= PLAN_BEFORE + horizon[:, None, None]) & (pointer[..., None] >= 0)
         relative = torch.einsum("bhtk,hok->bhto", query, self.offset.to(query.dtype))
         index = offset.clamp(0, PLAN_BEFORE + PLAN_AFTER)[:, None].expand(-1, self.heads, -1, -1)
         bias = relative.gather(3, index).masked_fill(~seen[:, None], float("-inf"))
@@ -222,11 +235,11 @@ class Layer(nn.Module):
         self.feed_out = nn.Linear(config.feed_forward, config.width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def after_attention(self, x: Tensor, attended: Tensor, plan: tuple[Tensor, Tensor] | None, pointer: Tensor) -> Tensor:
+    def after_attention(self, x: Tensor, attended: Tensor, plan: PlanKeys | None, pointer: Tensor) -> Tensor:
         """What follows the attention; all shapes [B, T, D]."""
         x = x + self.dropout(attended)
         if self.has_chords and plan is not None:
-            x = x + self.dropout(self.chords(self.chord_norm(x), *plan, pointer))
+            x = x + self.dropout(self.chords(self.chord_norm(x), plan, pointer))
         hidden = F.gelu(self.feed_in(self.feed_norm(x)), approximate="tanh")
         return x + self.dropout(self.feed_out(hidden))
 
@@ -256,15 +269,16 @@ class DuetNetwork(nn.Module):
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def plans(self, chords: ChordPlan) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the plan for each chord layer, [B, H, 1 + P, K]: once for each plan."""
-        vectors = self.chord_root[chords.root] + self.chord_quality[chords.quality] + self.chord_bass[chords.bass]
-        return [layer.chords.plan(vectors) for layer in self.layers if layer.has_chords]
+    def plans(self, chords: ChordPlan) -> list[PlanKeys]:
+        """Keys and values of the plan for each chord layer: computed once for each plan."""
+        vectors = F.embedding(chords.root, self.chord_root) + F.embedding(chords.bass, self.chord_bass)
+        vectors = vectors + F.embedding(chords.quality, self.chord_quality)
+        return [layer.chords.plan(vectors, chords.horizon) for layer in self.layers if layer.has_chords]
 
     def _embed(self, tokens: Tensor, metre: Tensor) -> tuple[Tensor, Tensor]:
         table = self.tokens.table()
         scale = math.sqrt(self.config.width)
-        return self.dropout(table[tokens] * scale + self.metre[metre]), table
+        return self.dropout(F.embedding(tokens, table) * scale + F.embedding(metre, self.metre)), table
 
     def _logits(self, x: Tensor, table: Tensor) -> Tensor:
         return F.linear(self.norm(x), table, self.bias)
@@ -279,7 +293,7 @@ class DuetNetwork(nn.Module):
         return self._logits(x, table)
 
     def step(
-        self, tokens: Tensor, metre: Tensor, plans: list[tuple[Tensor, Tensor]], pointer: Tensor, cache: Cache
+        self, tokens: Tensor, metre: Tensor, plans: list[PlanKeys], pointer: Tensor, cache: Cache
     ) -> Tensor:
         """As `forward` for T new tokens after those in `cache`, which is extended. `plans` as from `plans`."""
         x, table = self._embed(tokens, metre)

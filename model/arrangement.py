@@ -61,7 +61,9 @@ def read_piece(path: Path, name: str) -> Piece:
     clip = clip.shifted(-bar_start if start - bar_start < 4.0 else -start)
     rows = codec.rows_from_events(event for event in clip.events() if event.time >= 0)
     has_touch = len(velocities) >= SCORE_VELOCITIES
-    return Piece(name, codec.encode(rows, velocities=has_touch), clip.beats, clip.chords, dealt, has_touch, notes)
+    return Piece(
+        name, codec.encode(rows, velocities=has_touch), clip.beats, clip.chords, dealt, has_touch, notes
+    )
 
 
 def deal_parts(tracks: list[Track]) -> tuple[Clip, Dealt]:
@@ -136,7 +138,9 @@ def _chords(path: Path, midi: MidiFile) -> tuple[ChordSpan, ...]:
     spans = sorted(spans, key=lambda span: span.start) or list(midi.chords)
     end = max((note.end for track in midi.tracks for note in track.notes), default=0.0)
     if spans and (spans[-1].start > end + 30.0 or spans[0].start > end):
-        raise BridgeError(f"{path}: its chords reach {spans[-1].start:.0f} s but the music ends at {end:.0f} s")
+        raise BridgeError(
+            f"{path}: its chords reach {spans[-1].start:.0f} s but the music ends at {end:.0f} s"
+        )
     merged: list[ChordSpan] = []
     for span in spans:
         if not merged or merged[-1].chord != span.chord:

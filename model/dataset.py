@@ -83,9 +83,13 @@ class Prepared:
             self.index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
             rows, shards = self.index["pieces"], {}
             if self.index["format"] != FORMAT or self.index["qualities"] != list(QUALITY_NAMES):
-                raise BridgeError(f"{folder}: was prepared by another version; run plugin-bridge prepare again")
+                raise BridgeError(
+                    f"{folder}: was prepared by another version; run plugin-bridge prepare again"
+                )
             if self.index["vocabulary"] != v.fingerprint():
-                raise BridgeError(f"{folder}: was prepared with another vocabulary; run plugin-bridge prepare again")
+                raise BridgeError(
+                    f"{folder}: was prepared with another vocabulary; run plugin-bridge prepare again"
+                )
             for shard in sorted({row["shard"] for row in rows}):
                 path = folder / f"shard-{shard:03d}"
                 shards[shard] = {
@@ -93,7 +97,9 @@ class Prepared:
                     for name in ("tokens", "beats", "chords")
                 }
         except FileNotFoundError as error:
-            raise BridgeError(f"{folder}: is not a prepared folder (no {Path(error.filename).name})") from error
+            raise BridgeError(
+                f"{folder}: is not a prepared folder (no {Path(error.filename).name})"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BridgeError(f"{folder}: is damaged ({error}); run plugin-bridge prepare again") from error
         self.sources: dict[str, dict[str, object]] = self.index["sources"]
@@ -149,7 +155,9 @@ def annotate(
     seconds = codec.ticks(tokens) * v.TICK_SECONDS
     metre = metrical_positions(seconds, beats)
     # a chord is written a little before or after the beat it belongs to: half a tick of grace
-    pointer = np.searchsorted(chords["start"], seconds + v.TICK_SECONDS / 2, side="right").astype(np.int32) - 1
+    pointer = (
+        np.searchsorted(chords["start"], seconds + v.TICK_SECONDS / 2, side="right").astype(np.int32) - 1
+    )
     return metre, pointer
 
 
@@ -206,7 +214,9 @@ def _possible(notes: NDArray[np.void], semitones: int) -> int:
         return 0
     low, high = int(notes["pitch"].min()), int(notes["pitch"].max())
     for candidate in (semitones, semitones - 12 if semitones > 0 else semitones + 12):
-        if (low + candidate >= _LOWEST or candidate >= 0) and (high + candidate <= _HIGHEST or candidate <= 0):
+        if (low + candidate >= _LOWEST or candidate >= 0) and (
+            high + candidate <= _HIGHEST or candidate <= 0
+        ):
             return candidate
     return 0
 

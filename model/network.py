@@ -89,7 +89,12 @@ class TokenEmbedding(nn.Module):
     def table(self) -> Tensor:
         """The composed table, [V, D]."""
         kind = F.embedding(self.kind_of, self.kind)
-        return self.own + kind + F.embedding(self.class_of, self.pitch_class) + F.embedding(self.octave_of, self.octave)
+        return (
+            self.own
+            + kind
+            + F.embedding(self.class_of, self.pitch_class)
+            + F.embedding(self.octave_of, self.octave)
+        )
 
 
 class RelativeAttention(nn.Module):
@@ -147,7 +152,9 @@ class RelativeAttention(nn.Module):
         of q . E_r is shifted right by i when it is read back with one column less than it was padded to."""
         reach = (back + 1) * block
         distances = torch.arange(back * block, -1, -1, device=query.device)
-        vectors = self.distance.index_select(1, self.buckets[distances.clamp(max=self.span - 1)])  # [H, back*block+1, K]
+        vectors = self.distance.index_select(
+            1, self.buckets[distances.clamp(max=self.span - 1)]
+        )  # [H, back*block+1, K]
         logits = torch.einsum("bhnik,hmk->bhnim", query, vectors.to(query.dtype))
         padded = F.pad(logits, (0, reach - back * block))
         return padded.flatten(-2)[..., : block * reach].unflatten(-1, (block, reach))
@@ -169,7 +176,9 @@ class RelativeAttention(nn.Module):
         if past is not None:
             key, value = torch.cat((past[0], key), 2), torch.cat((past[1], value), 2)
         total = key.shape[2]
-        distance = torch.arange(total - length, total, device=x.device)[:, None] - torch.arange(total, device=x.device)
+        distance = torch.arange(total - length, total, device=x.device)[:, None] - torch.arange(
+            total, device=x.device
+        )
         visible = (distance >= 0) & (distance < self.span)
         relative = torch.einsum("bhik,hmk->bhim", query, self.distance)
         index = self.buckets[distance.clamp(0, self.span - 1)].expand(batch, self.heads, length, total)
@@ -193,12 +202,16 @@ class ChordAttention(nn.Module):
         self.key_value = nn.Linear(config.width, 2 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
         self.nothing = nn.Parameter(torch.randn(2, config.heads, 1, config.head_width) * 0.02)
-        self.offset = nn.Parameter(torch.randn(config.heads, PLAN_BEFORE + 1 + PLAN_AFTER, config.head_width) * 0.02)
+        self.offset = nn.Parameter(
+            torch.randn(config.heads, PLAN_BEFORE + 1 + PLAN_AFTER, config.head_width) * 0.02
+        )
 
     def plan(self, chords: Tensor, horizon: Tensor) -> PlanKeys:
         """Chord vectors [B, P, D] to keys and values [B, H, 1 + P, K]; entry 0 is "no chord"."""
         batch, count, _ = chords.shape
-        key, value = self.key_value(chords).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        key, value = (
+            self.key_value(chords).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        )
         nothing = self.nothing.to(key.dtype)[:, None].expand(2, batch, self.heads, 1, self.head_width)
         return PlanKeys(torch.cat((nothing[0], key), 2), torch.cat((nothing[1], value), 2), horizon)
 
@@ -263,7 +276,9 @@ class DuetNetwork(nn.Module):
             if parameter.dim() == 2 and name.endswith(".weight"):
                 residual = name.endswith((".out.weight", "feed_out.weight"))
                 deviation = 0.7 / math.sqrt(parameter.shape[1])
-                nn.init.normal_(parameter, std=deviation / math.sqrt(2 * len(self.layers)) if residual else deviation)
+                nn.init.normal_(
+                    parameter, std=deviation / math.sqrt(2 * len(self.layers)) if residual else deviation
+                )
 
     @property
     def parameter_count(self) -> int:

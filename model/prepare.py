@@ -90,7 +90,8 @@ def prepare(
     licences: dict[str, str] | None = None,
     held_out: tuple[float, float] = (0.05, 0.05),
     executor: Executor | None = None,
-    progress: Callable[[Iterator[tuple[str, Piece | str]], int], Iterator[tuple[str, Piece | str]]] | None = None,
+    progress: Callable[[Iterator[tuple[str, Piece | str]], int], Iterator[tuple[str, Piece | str]]]
+    | None = None,
 ) -> Summary:
     """Read every MIDI file under `inputs` (files, folders, zips) and write the prepared folder `output`.
 
@@ -147,7 +148,9 @@ def _unzipped(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 wanted = [
-                    info for info in archive.infolist() if info.filename.endswith(_SUFFIXES + _SIDECARS) and not info.is_dir()
+                    info
+                    for info in archive.infolist()
+                    if info.filename.endswith(_SUFFIXES + _SIDECARS) and not info.is_dir()
                 ]
                 if sum(info.file_size for info in wanted) > _LARGEST_ZIP:
                     raise BridgeError(f"{path}: unpacks to more than {_LARGEST_ZIP >> 30} GB; split it")
@@ -238,13 +241,22 @@ class _Writer:
         notes = sum(int(str(row["notes"])) for row in self.rows)
         tokens = sum(row["tokens"][1] - row["tokens"][0] for row in self.rows)  # type: ignore[index]
         summary = Summary(
-            len(self.rows), notes, tokens, round(self.hours, 2), dict(sources), dict(splits), tuple(self.skipped)
+            len(self.rows),
+            notes,
+            tokens,
+            round(self.hours, 2),
+            dict(sources),
+            dict(splits),
+            tuple(self.skipped),
         )
         index = {
             "format": FORMAT,
             "vocabulary": v.fingerprint(),
             "qualities": list(QUALITY_NAMES),
-            "sources": {name: {"pieces": n, "licence": self.licences.get(name, "not stated")} for name, n in sources.items()},
+            "sources": {
+                name: {"pieces": n, "licence": self.licences.get(name, "not stated")}
+                for name, n in sources.items()
+            },
             "summary": asdict(summary),
             "pieces": self.rows,
         }

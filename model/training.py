@@ -61,7 +61,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
-            raise BridgeError("training needs steps and batch of at least 1, and a batch that accumulate divides")
+            raise BridgeError(
+                "training needs steps and batch of at least 1, and a batch that accumulate divides"
+            )
         if self.length < 8 or not 0 < self.learning_rate < 1:
             raise BridgeError("training needs crops of at least 8 tokens and a learning rate between 0 and 1")
 
@@ -87,7 +89,9 @@ def rate_at(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, ChordPlan, Tensor, Tensor, Tensor, Tensor]:
+def to_device(
+    batch: Batch, device: torch.device
+) -> tuple[Tensor, Tensor, ChordPlan, Tensor, Tensor, Tensor, Tensor]:
     """Tokens, metre, plan, pointer, targets, weight and touch as tensors on `device`."""
 
     def send(array: np.ndarray) -> Tensor:
@@ -129,8 +133,13 @@ class Trainer:
         decayed = [p for name, p in network.named_parameters() if p.dim() == 2 and name.endswith("weight")]
         chosen = {id(p) for p in decayed}
         others = [p for p in network.parameters() if id(p) not in chosen and p.requires_grad]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=torch.cuda.is_available())
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=torch.cuda.is_available()
+        )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.best, self.stale = math.inf, 0
         self.history: list[dict[str, float]] = []
@@ -179,7 +188,9 @@ class Trainer:
         while True:
             pool = following.result() if following else build_pool(self.sources, config.seed, epoch)
             following = workers.submit(build_pool, self.sources, config.seed, epoch + 1)
-            batches = training_batches(pool, config.seed, epoch, config.batch, config.length, config.player_weight)
+            batches = training_batches(
+                pool, config.seed, epoch, config.batch, config.length, config.player_weight
+            )
             number = skip
             found = False
             for batch in islice(batches, skip, None):
@@ -204,7 +215,9 @@ class Trainer:
         part = config.batch // config.accumulate
         for index in range(config.accumulate):
             rows = slice(index * part, (index + 1) * part)
-            tokens, metre, plan, pointer, targets, weight, touch = to_device(_rows_of(batch, rows), self.accelerator.device)
+            tokens, metre, plan, pointer, targets, weight, touch = to_device(
+                _rows_of(batch, rows), self.accelerator.device
+            )
             with self.accelerator.autocast():
                 logits = self.model(tokens, metre, plan, pointer)
             loss = weighted_loss(logits, targets, weight, touch) / config.accumulate
@@ -222,7 +235,9 @@ class Trainer:
         config = self.config
         self.model.eval()
         sums, weights = 0.0, 0.0
-        for batch in evaluation_batches(self.held_out, config.batch // config.accumulate, config.length, config.evaluate_batches):
+        for batch in evaluation_batches(
+            self.held_out, config.batch // config.accumulate, config.length, config.evaluate_batches
+        ):
             tokens, metre, plan, pointer, targets, weight, touch = to_device(batch, self.accelerator.device)
             with self.accelerator.autocast():
                 logits = self.model(tokens, metre, plan, pointer)
@@ -236,7 +251,9 @@ class Trainer:
         state = torch.get_rng_state()
         valid = self.held_out_nats()
         torch.set_rng_state(state)
-        progress = Progress(self.step, self.tokens, self.seconds, train_nats, valid, rate_at(self.config, self.step))
+        progress = Progress(
+            self.step, self.tokens, self.seconds, train_nats, valid, rate_at(self.config, self.step)
+        )
         self.history.append(asdict(progress))
         better = valid < self.best or not math.isfinite(valid)
         self.best = min(self.best, valid)
@@ -292,7 +309,9 @@ class Trainer:
                 f"{folder}: was begun with other settings ({', '.join(changed)}); "
                 "use the same ones to go on, or another folder to start anew"
             )
-        self.network.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+        self.network.load_state_dict(
+            {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
+        )
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             if key.startswith("optimiser."):
@@ -324,7 +343,9 @@ def evaluation_batches(pool: Pool, batch: int, length: int, count: int) -> Itera
         chosen = starts[first : first + batch]
         if len(pool.tokens) <= length:
             return
-        crop = crop_batch(pool, chosen, length, 0.0, np.zeros(len(chosen), np.int64), np.ones(len(chosen), bool))
+        crop = crop_batch(
+            pool, chosen, length, 0.0, np.zeros(len(chosen), np.int64), np.ones(len(chosen), bool)
+        )
         crop.weight[:, : length // 2] = 0.0
         yield crop
 
@@ -341,11 +362,16 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], meta: dict[str, A
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, fresh / "state.safetensors")
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            fresh / "state.safetensors",
+        )
         (fresh / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise BridgeError(f"{folder}: the checkpoint could not be written ({error}); the one before it is kept") from error
+        raise BridgeError(
+            f"{folder}: the checkpoint could not be written ({error}); the one before it is kept"
+        ) from error
     (fresh / "complete").touch()
     if folder.exists():
         folder.rename(old)
@@ -384,7 +410,9 @@ def load_network(folder: Path) -> tuple[DuetNetwork, dict[str, Any]]:
     tensors, meta = read_checkpoint(folder)
     config: NetworkConfig = config_from_json(meta["network"])
     network = DuetNetwork(config)
-    state = {name.removeprefix("model."): t.float() for name, t in tensors.items() if name.startswith("model.")}
+    state = {
+        name.removeprefix("model."): t.float() for name, t in tensors.items() if name.startswith("model.")
+    }
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -114,7 +114,17 @@ def _degree(text: str) -> int:
 
 _NO_CHORD = {"N", "N.C.", "NC", "N.C", "X", "-"}
 _ROOT = re.compile(r"([A-Ga-g])([b#♭♯]{0,2})")
-_SPELLINGS = (("♭", "b"), ("♯", "#"), ("Δ", "maj"), ("△", "maj"), ("^7", "maj7"), ("^", "maj7"), ("ø", "hdim"), ("°", "dim"), ("mMaj", "mmaj"))
+_SPELLINGS = (
+    ("♭", "b"),
+    ("♯", "#"),
+    ("Δ", "maj"),
+    ("△", "maj"),
+    ("^7", "maj7"),
+    ("^", "maj7"),
+    ("ø", "hdim"),
+    ("°", "dim"),
+    ("mMaj", "mmaj"),
+)
 _TENSION = re.compile(r"add(?:[b#]?(?:2|4|6|9|11|13))|alt|[b#](?:5|9|11|13)|(?:11|13|9)")
 _BASES: tuple[tuple[str, str], ...] = (
     # pattern, quality; the first that matches at the start wins
@@ -152,7 +162,9 @@ def parse_chord(symbol: str) -> Chord | None:
     text = symbol.strip()
     if text.upper() in _NO_CHORD:
         return None
-    problem = BridgeError(f"chord symbol {symbol!r} is not understood: write it like Cmaj7, Dm7b5, G7alt or F#/A#")
+    problem = BridgeError(
+        f"chord symbol {symbol!r} is not understood: write it like Cmaj7, Dm7b5, G7alt or F#/A#"
+    )
     for old, new in _SPELLINGS:
         text = text.replace(old, new)
     match = _ROOT.match(text)
@@ -213,5 +225,5 @@ def parse_progression(text: str) -> list[Chord | None]:
     """Symbols separated by spaces, commas or bar lines, in order. Raises BridgeError when empty."""
     symbols = [word for word in re.split(r"[\s,|]+", text) if word]
     if not symbols:
-        raise BridgeError("the chord progression is empty: write symbols like \"Cmaj7 Dm7 G7 Cmaj7\"")
+        raise BridgeError('the chord progression is empty: write symbols like "Cmaj7 Dm7 G7 Cmaj7"')
     return [parse_chord(symbol) for symbol in symbols]

@@ -35,11 +35,13 @@ class ChordSpan:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A beat at `time` seconds. `number` counts from 0 within the bar of `beats_in_bar` beats."""
+    """A beat at `time` seconds. `number` counts from 0 within the bar of `beats_in_bar` beats, each
+    `sixteenths` sixteenth notes long (4 for a quarter, 2 for an eighth)."""
 
     time: float
     number: int
     beats_in_bar: int = 4
+    sixteenths: int = 4
 
 
 @dataclass(frozen=True, slots=True)

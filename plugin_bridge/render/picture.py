@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from plugin_bridge.errors import BridgeError
@@ -31,8 +32,7 @@ _MARGINS = (76, 24, 104, 46)  # pixels: left, right, top, bottom
 _GAP = 74  # pixels between rows: the lower one's chords and the upper one's seconds
 _BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 _PAPER, _BLACK_KEY, _OCTAVE, _INK, _FAINT = "#FFFFFF", "#F1F3F6", "#C9CED6", "#22262C", "#7A828E"
-_LANE = 1.1  # height of a pedal lane, in semitones
-_LANES = 3.4  # room for both under the lowest note
+_LANE = 0.035  # height of a pedal lane, as a fraction of the pitches shown
 
 
 def draw_duet(clip: Clip, path: str | os.PathLike[str], title: str | None = None) -> None:
@@ -45,7 +45,7 @@ def draw_duet(clip: Clip, path: str | os.PathLike[str], title: str | None = None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = row_spans(clip.duration)
+    rows = row_spans(clip)
     row_height = _ROW_HEIGHT if len(rows) > 2 else (_HEIGHT - _MARGINS[2] - _MARGINS[3]) / len(rows)
     row_height -= _GAP * (len(rows) - 1) / len(rows) if len(rows) <= 2 else 0
     left, right, top, bottom = _MARGINS
@@ -62,17 +62,36 @@ def draw_duet(clip: Clip, path: str | os.PathLike[str], title: str | None = None
         figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": "Plugin Bridge"})
 
 
-def row_spans(duration: float) -> list[tuple[float, float]]:
-    """The rows as (from, to) in seconds: one up to 30 s, else rows of equal length of at most 30 s."""
+def row_spans(clip: Clip) -> list[tuple[float, float]]:
+    """The rows as (from, to) in seconds, at most 30 s each, broken at bar lines where there are some."""
+    duration = max(clip.duration, 1.0)
     count = max(1, math.ceil(duration / ROW_SECONDS - 1e-9))
     if count > MAX_ROWS:
         raise BridgeError(
             f"a clip of {duration:.0f} s is too long to draw (the limit is {MAX_ROWS * ROW_SECONDS:.0f} s); "
             "draw a slice of it"
         )
-    length = max(duration, 1.0) / count
-    length = math.ceil(length) if count > 1 else length
-    return [(index * length, (index + 1) * length) for index in range(count)]
+    if count == 1:
+        return [(0.0, duration)]
+    bars = sorted({beat.time for beat in clip.beats if beat.number == 0 and 0 < beat.time < duration})
+    return _rows_of_bars(bars, duration, count) or _rows_of_seconds(duration, count)
+
+
+def _rows_of_seconds(duration: float, count: int) -> list[tuple[float, float]]:
+    length = math.ceil(duration / count)
+    return [(float(index * length), float((index + 1) * length)) for index in range(count)]
+
+
+def _rows_of_bars(bars: list[float], duration: float, count: int) -> list[tuple[float, float]] | None:
+    """Rows of equally many bars; None where the bars do not reach through the clip."""
+    for rows in range(count, min(2 * count, MAX_ROWS) + 1):
+        step = math.ceil((len(bars) + 1) / rows)
+        starts = [0.0, *bars][::step]
+        spans = list(pairwise([*starts, duration]))
+        if all(end - start <= ROW_SECONDS + 1e-6 for start, end in spans):
+            start, end = spans[-1]
+            return [*spans[:-1], (start, max(end, start + spans[0][1] - spans[0][0]))]
+    return None
 
 
 def pitch_range(clip: Clip) -> tuple[int, int]:
@@ -89,10 +108,11 @@ def _draw_row(
     start, end = span
     low, high = pitches
     axes.set_xlim(start, end)
-    axes.set_ylim(low - 0.5 - _LANES, high + 0.5)
+    lane = _LANE * (high - low + 1)
+    axes.set_ylim(low - 0.5 - 3 * lane, high + 0.5)
     _keyboard(axes, low, high)
     _bars(axes, clip, start, end)
-    _pedals(axes, clip, span, low)
+    _pedals(axes, clip, span, low - 0.5, lane)
     _notes(axes, clip, start, end)
     _chords(axes, clip, start, end)
     step = _tick_step(end - start)
@@ -129,17 +149,17 @@ def _bars(axes: Axes, clip: Clip, start: float, end: float) -> None:
         )
 
 
-def _pedals(axes: Axes, clip: Clip, span: tuple[float, float], low: int) -> None:
-    floor = low - 0.5
-    axes.axhspan(floor - _LANES, floor, color=_PAPER, linewidth=0, zorder=1.8)
+def _pedals(axes: Axes, clip: Clip, span: tuple[float, float], floor: float, height: float) -> None:
+    """A lane for each part under `floor`, `height` semitones high."""
+    axes.axhspan(floor - 3 * height, floor, color=_PAPER, linewidth=0, zorder=1.8)
     axes.axhline(floor, color=_OCTAVE, linewidth=0.8, zorder=2)
     for lane, part in enumerate(Part):
-        bottom = floor - 0.5 - lane * (_LANE + 0.35) - _LANE
-        axes.axhspan(bottom, bottom + _LANE, color=_BLACK_KEY, linewidth=0, zorder=1.9)
+        bottom = floor - (1.4 + 1.3 * lane) * height
+        axes.axhspan(bottom, bottom + height, color=_BLACK_KEY, linewidth=0, zorder=1.9)
         held = [(a, b - a) for a, b in pedal_spans(clip, part) if b > span[0] and a < span[1]]
-        axes.broken_barh(held, (bottom, _LANE), color=COLOURS[part], alpha=0.55, linewidth=0, zorder=2)
+        axes.broken_barh(held, (bottom, height), color=COLOURS[part], alpha=0.55, linewidth=0, zorder=2)
     axes.annotate(
-        "pedal", (0, floor - _LANES / 2), xycoords=("axes fraction", "data"), xytext=(-6, 0),
+        "pedal", (0, floor - 1.55 * height), xycoords=("axes fraction", "data"), xytext=(-6, 0),
         textcoords="offset points", ha="right", va="center", fontsize=9, color=_FAINT,
     )  # fmt: skip
 
@@ -176,7 +196,7 @@ def _chords(axes: Axes, clip: Clip, start: float, end: float) -> None:
         level = next((i for i, free in enumerate(clear) if at >= free), None)
         if level is None:
             continue
-        clear[level] = at + (len(name) * 8.5 + 10) * pixel
+        clear[level] = at + (len(name) * 11.5 + 8) * pixel
         axes.annotate(
             name, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(1, 6 + 15 * level),
             textcoords="offset points", fontsize=12, color=_INK, fontweight="bold", annotation_clip=False,
@@ -204,6 +224,6 @@ def _head(figure: Figure, clip: Clip, title: str | None, height: int) -> None:
         label = f"{NAMES[part]}: {count} {'note' if count == 1 else 'notes'}"
         handles.append(Patch(facecolor=COLOURS[part], edgecolor=COLOURS[part], label=label))
     figure.legend(
-        handles=handles, loc="upper right", borderaxespad=0.2, bbox_to_anchor=(right, 1 - 10 / height), ncols=2,
-        frameon=False, fontsize=12, labelcolor=_INK, handlelength=1.2, handleheight=0.9, columnspacing=1.6,
+        handles=handles, loc="upper right", borderaxespad=0.2, bbox_to_anchor=(right, 1 - 10 / height),
+        ncols=2, frameon=False, fontsize=12, labelcolor=_INK, handlelength=1.2, handleheight=0.9,
     )  # fmt: skip

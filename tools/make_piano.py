@@ -14,7 +14,6 @@ import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.files import atomic_path
@@ -38,8 +37,6 @@ from plugin_bridge.render.soundfont import (
     text,
 )
 
-T = TypeVar("T")
-
 DEFAULT_TARGET = Path(__file__).parents[1] / "plugin_bridge" / "render" / "data" / "piano.sf2"
 
 GAP = 46  # zero points after every sample (SF2 7.10)
@@ -54,21 +51,15 @@ def extract(font: SoundFont, bank: int, program: int) -> SoundFont:
     if preset is None:
         raise FormatError(f"there is no preset {program} in bank {bank}")
     used = _targets(preset.zones, GEN_INSTRUMENT)
-    instruments = [_nth(font.instruments, index, "instrument") for index in used]
+    instruments = [font.instruments[index] for index in used]
     heard = sorted({index for each in instruments for index in _targets(each.zones, GEN_SAMPLE)})
-    samples = tuple(_nth(font.samples, index, "sample") for index in heard)
+    samples = tuple(font.samples[index] for index in heard)
     return SoundFont(
         font.info,
         (replace(preset, zones=_renumbered(preset.zones, GEN_INSTRUMENT, used)),),
         tuple(replace(each, zones=_renumbered(each.zones, GEN_SAMPLE, heard)) for each in instruments),
         _relinked(samples, heard),
     )
-
-
-def _nth(items: tuple[T, ...], index: int, what: str) -> T:
-    if index >= len(items):
-        raise FormatError(f"a zone names {what} {index} of {len(items)}")
-    return items[index]
 
 
 def _targets(zones: tuple[Zone, ...], operator: int) -> list[int]:

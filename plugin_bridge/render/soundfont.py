@@ -6,7 +6,7 @@ Formats and numbers follow "SoundFont Technical Specification 2.04" (Creative, 2
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -173,9 +173,18 @@ def read(data: bytes) -> SoundFont:
     )
     points = sound[b"smpl"]
     samples = tuple(_sample(row, points) for row in _rows(tables, b"shdr", SAMPLE)[:-1])
+    _check_targets(presets, GEN_INSTRUMENT, len(instruments))
+    _check_targets(instruments, GEN_SAMPLE, len(samples))
     return SoundFont(
         tuple((name, bytes(body)) for name, body in lists[b"INFO"]), presets, instruments, samples
     )
+
+
+def _check_targets(groups: Sequence[Preset | Instrument], operator: int, count: int) -> None:
+    for group in groups:
+        for zone in group.zones:
+            if (target := zone.target(operator)) is not None and target >= count:
+                raise FormatError(f"{group.name!r} names record {target} of {count}")
 
 
 def text(name: bytes) -> bytes:

@@ -158,6 +158,12 @@ def test_a_sample_outside_the_data_is_refused() -> None:
         read(make_piano.write(bad))
 
 
+def test_a_zone_that_names_nothing_is_refused() -> None:
+    lost = Instrument(b"Lost", (Zone(((53, 77),)),))
+    with pytest.raises(FormatError, match="names record 77 of 5"):
+        read(make_piano.write(replace(TINY, instruments=(TINY.instruments[0], lost))))
+
+
 def test_a_tiny_soundfont_plays_in_tune_and_in_stereo() -> None:
     piano = Piano(44100, TINY)
     sound = piano.note(81, 127, 0.5)  # an octave above the root: 441 Hz becomes 882

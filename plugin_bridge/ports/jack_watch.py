@@ -1,0 +1,72 @@
+"""Tells whether the JACK server that this process talks to is still running.
+
+Needed because libjack and RtMidi do not: once the server is gone, RtMidi's output fills its buffer and then
+spins for ever inside one call, with Python's lock held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import sys
+from pathlib import Path
+
+_CONNECT_SECONDS = 1.0
+
+
+class JackWatch:
+    """Holds a process handle of the server. `gone` costs microseconds and may be asked from any thread."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._poll = select.poll()
+        self._poll.register(handle, select.POLLIN)
+        self._gone = False
+
+    @classmethod
+    def of_running_server(cls) -> JackWatch | None:
+        """A watch on the server that libjack would use, or None where it cannot be watched.
+
+        Works with jack2 on Linux, whose server listens on a socket of a known name.
+        """
+        for path in _socket_paths():
+            with contextlib.suppress(OSError):
+                return cls(_process_handle(path))
+        return None
+
+    def gone(self) -> bool:
+        """Whether the server has ended."""
+        if not self._gone and self._handle >= 0:
+            self._gone = bool(self._poll.poll(0))
+        return self._gone
+
+    def close(self) -> None:
+        """Give the handle back; `gone` keeps its last answer."""
+        if self._handle >= 0:
+            self._poll.unregister(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _socket_paths() -> list[Path]:
+    if sys.platform != "linux":
+        return []
+    server = os.environ.get("JACK_DEFAULT_SERVER", "default")
+    return [Path(f"/dev/shm/jack_{server}_{os.getuid()}_0"), Path(f"/dev/shm/jack_{server}_0")]  # noqa: S108
+
+
+def _process_handle(path: Path) -> int:
+    """A handle of the process that listens at `path`; OSError where there is none or it is hidden."""
+    if sys.platform != "linux":
+        raise OSError("process handles exist on Linux only")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_CONNECT_SECONDS)
+        connection.connect(str(path))
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    process = struct.unpack("3i", credentials)[0]
+    if process <= 0:
+        raise OSError(f"{path} is served from outside this process namespace")
+    return os.pidfd_open(process)

@@ -1,0 +1,101 @@
+"""What tests of several packages share: a JACK server without hardware, for real virtual MIDI ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+START_SECONDS = 15.0
+_ASK = "import rtmidi; rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name='waiting').delete()"
+
+
+@dataclass(frozen=True, slots=True)
+class JackServer:
+    """A running server; `env` is what a child process needs to reach it."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    env: dict[str, str]
+    log: Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever goes through the server is `live`, also when nobody wrote so."""
+    for item in items:
+        if "jack_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.live)
+
+
+def start_jack(name: str, log: Path) -> JackServer:
+    """Start a server called `name` and wait until it answers. RuntimeError with its log when it does not."""
+    program = shutil.which("jackd")
+    if program is None:
+        raise RuntimeError("jackd is not installed (Debian and Ubuntu: apt-get install jackd2)")
+    env = {**os.environ, "JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
+    env["JACK_NO_AUDIO_RESERVATION"] = "1"
+    command = [program, "-n", name, "-r", "-d", "dummy", "-r", "48000", "-p", "64"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    server = JackServer(name, process, env, log)
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            asked = subprocess.run([sys.executable, "-c", _ASK], env=env, capture_output=True, timeout=5)
+            if asked.returncode == 0:
+                return server
+        time.sleep(0.1)
+    stop_jack(server)
+    raise RuntimeError(f"jackd did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def stop_jack(server: JackServer) -> None:
+    """End the server and everything in its process group."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, how)
+        with suppress(subprocess.TimeoutExpired):
+            server.process.wait(5)
+            return
+
+
+def no_live_ports(reason: str) -> NoReturn:
+    """Without a server the live tests are skipped, except where they are required: then they fail."""
+    if os.environ.get("PLUGIN_BRIDGE_REQUIRE_LIVE") == "1":
+        pytest.fail(f"live MIDI ports are required here: {reason}")
+    pytest.skip(f"no live MIDI ports: {reason}")
+
+
+@pytest.fixture(scope="session")
+def _session_jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JackServer | str]:
+    try:
+        server = start_jack(f"pbtest{os.getpid()}", tmp_path_factory.mktemp("jack") / "jackd.log")
+    except RuntimeError as error:
+        yield str(error)
+        return
+    try:
+        yield server
+    finally:
+        stop_jack(server)
+
+
+@pytest.fixture
+def jack_server(_session_jack: JackServer | str, monkeypatch: pytest.MonkeyPatch) -> JackServer:
+    """The session's server; this process and its children reach it while the test runs."""
+    if isinstance(_session_jack, str):
+        no_live_ports(_session_jack)
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", _session_jack.name)
+    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+    return _session_jack

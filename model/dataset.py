@@ -8,8 +8,7 @@ direction), tempo (0.9 to 1.1) and velocity are drawn for each piece and epoch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -251,11 +250,14 @@ class Pool:
 
 
 def build_pool(
-    sources: Sequence[Source], seed: int, epoch: int, executor: Executor | None = None, augment: bool = True
+    sources: Sequence[Source], seed: int, epoch: int, mix: Mapping[str, float] | None = None, augment: bool = True
 ) -> Pool:
-    """The pool of an epoch: pieces in a new order, each with a new view and variation."""
+    """The pool of an epoch: pieces in a new order, each with a new view and variation. `mix` gives the
+    copies of each piece of a source (1 where it says nothing); a fraction is a probability."""
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(sources))
+    wanted = np.array([(mix or {}).get(source.source, 1.0) for source in sources])
+    copies = np.floor(wanted + rng.random(len(sources))).astype(np.int64)
+    order = rng.permutation(np.repeat(np.arange(len(sources)), copies))
     jobs = []
     for index in order.tolist():
         options = views_of(sources[index])
@@ -269,15 +271,7 @@ def build_pool(
             int(rng.integers(2**31)),
         )
         jobs.append((sources[index], variation))
-    if executor is None:
-        examples = [build(*job) for job in jobs]
-    else:
-        examples = list(executor.map(_build_job, jobs, chunksize=32))
-    return concatenate(examples)
-
-
-def _build_job(job: tuple[Source, Variation]) -> Example:
-    return build(*job)
+    return concatenate([build(*job) for job in jobs])
 
 
 def concatenate(examples: Sequence[Example]) -> Pool:

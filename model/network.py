@@ -23,7 +23,7 @@ from plugin_bridge.music import vocabulary as v
 EXACT_DISTANCES = 64
 """Distances below this have vectors of their own; further ones share logarithmic buckets."""
 LOG_BUCKETS = 32
-_BLOCK = 256
+_BLOCK = 128
 
 
 def distance_buckets(span: int) -> Tensor:
@@ -118,55 +118,38 @@ class RelativeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A whole pass, [B, T, D] to [B, T, D]. Costs T x span: queries go in blocks, each with the keys
-        of its own block and of the blocks that `span` reaches back to."""
+        from the earliest one that its first query sees to its own last."""
         batch, length, width = x.shape
         query, key, value = self._split(x)
-        block = min(_BLOCK, length)
-        blocks = -(-length // block)
-        back = min(-(-(self.span - 1) // block), blocks)
-        pad = blocks * block - length
-        query = F.pad(query, (0, 0, 0, pad)).unflatten(2, (blocks, block))
-        reach = (back + 1) * block
+        attended = []
+        for start in range(0, length, _BLOCK):
+            end = min(start + _BLOCK, length)
+            first = max(start - self.span + 1, 0) // _BLOCK * _BLOCK
+            scores = query[:, :, start:end] @ key[:, :, first:end].transpose(-1, -2)
+            scores = scores + self._relative_bias(query[:, :, start:end], start - first)
+            scores = scores + self._hidden(end - start, start - first, x.device)
+            attended.append(torch.softmax(scores, -1, torch.float32).to(value.dtype) @ value[:, :, first:end])
+        return self.out(torch.cat(attended, 2).transpose(1, 2).reshape(batch, length, width))
 
-        def windows(t: Tensor) -> Tensor:
-            padded = F.pad(t, (0, 0, back * block, pad))
-            return padded.unfold(2, reach, block).transpose(-1, -2)  # [B, H, blocks, reach, K]
+    def _relative_bias(self, query: Tensor, before: int) -> Tensor:
+        """q . E_r of a block of queries [B, H, N, K] and the keys from `before` ahead of it to its end,
+        [B, H, N, before + N], by Music Transformer's skew: rows padded by one column and read back without
+        it move right by one each. Keys after the query come out as anything and are hidden."""
+        count = query.shape[2]
+        reach = before + count
+        distances = torch.arange(reach - 1, -1, -1, device=query.device).clamp(max=self.span - 1)
+        vectors = self.distance.index_select(1, self.buckets[distances]).to(query.dtype)
+        logits = query @ vectors.transpose(-1, -2)  # column m: distance reach - 1 - m; [B, H, N, reach]
+        # row i needs distance before + i - j at column j, which lies at column m = j + count - 1 - i
+        padded = F.pad(logits, (0, 1)).flatten(-2)  # rows are now reach + 1 apart
+        padded = F.pad(padded, (0, count))[..., count - 1 :]
+        return padded[..., : count * reach].unflatten(-1, (count, reach))
 
-        bias = self._relative_bias(query, back, block).masked_fill(
-            ~self._visible(blocks, block, back, x.device), float("-inf")
-        )
-        fold = (0, 2, 1, 3, 4)
-        attended = F.scaled_dot_product_attention(
-            query.permute(fold).flatten(0, 1),
-            windows(key).permute(fold).flatten(0, 1),
-            windows(value).permute(fold).flatten(0, 1),
-            attn_mask=bias.permute(fold).flatten(0, 1),
-            scale=1.0,
-        )
-        attended = attended.unflatten(0, (batch, blocks)).permute(fold)
-        attended = attended.flatten(2, 3)[:, :, :length].transpose(1, 2).reshape(batch, length, width)
-        return self.out(attended)
-
-    def _relative_bias(self, query: Tensor, back: int, block: int) -> Tensor:
-        """q . E_r of each query and key, [B, H, blocks, block, reach], by Music Transformer's skew: row i
-        of q . E_r is shifted right by i when it is read back with one column less than it was padded to."""
-        reach = (back + 1) * block
-        distances = torch.arange(back * block, -1, -1, device=query.device)
-        vectors = self.distance.index_select(
-            1, self.buckets[distances.clamp(max=self.span - 1)]
-        )  # [H, back*block+1, K]
-        logits = torch.einsum("bhnik,hmk->bhnim", query, vectors.to(query.dtype))
-        padded = F.pad(logits, (0, reach - back * block))
-        return padded.flatten(-2)[..., : block * reach].unflatten(-1, (block, reach))
-
-    def _visible(self, blocks: int, block: int, back: int, device: torch.device) -> Tensor:
-        """Which keys a query sees, bool [blocks, block, reach]: in the past, within the span, and there.
-        Padded queries keep their own key, so that no row is empty."""
-        i = torch.arange(block, device=device)[:, None]
-        j = torch.arange((back + 1) * block, device=device)[None, :]
-        distance = i + back * block - j
-        first = torch.arange(blocks, device=device)[:, None, None] * block - back * block
-        return (distance >= 0) & (distance < self.span) & (first + j >= 0)
+    def _hidden(self, count: int, before: int, device: torch.device) -> Tensor:
+        """0 where query i of a block sees key j, -inf where not, float32 [N, before + N]."""
+        i = torch.arange(count, device=device)[:, None]
+        distance = i + before - torch.arange(before + count, device=device)
+        return torch.where((distance >= 0) & (distance < self.span), 0.0, float("-inf"))
 
     def step(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """New positions after `past` keys and values: [B, T, D] to [B, T, D] and the longer past, of which
@@ -271,6 +254,7 @@ class DuetNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers + 1))
         self.norm = nn.LayerNorm(config.width)
+        nn.init.constant_(self.norm.weight, 0.2)  # tied to its input, the output would begin sure of a repeat
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2 and name.endswith(".weight"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +39,8 @@ CHECKPOINT_FORMAT = 1
 class TrainingConfig:
     """`batch` crops of `length` tokens a step, in `accumulate` parts. Rates: peak `learning_rate` after
     `warmup` steps, then cosine to `final_rate` of it at `steps`. `patience` evaluations without a better
-    held-out result end the run early. `player_weight` is the loss weight of the player's tokens."""
+    held-out result end the run early. `player_weight` is the loss weight of the player's tokens. `mix` gives
+    sources a weight other than 1: the copies of each of their pieces in an epoch."""
 
     steps: int = 10_000
     batch: int = 16
@@ -56,6 +56,7 @@ class TrainingConfig:
     evaluate_batches: int = 16
     patience: int = 10
     seed: int = 0
+    mix: tuple[tuple[str, float], ...] = ()
     bf16: bool = False
     compile: bool = False
 
@@ -129,17 +130,16 @@ class Trainer:
         torch.manual_seed(config.seed)
         if self.accelerator.device.type == "cpu":
             torch.use_deterministic_algorithms(True)  # a resumed run must be the same, bit for bit
+            torch.utils.deterministic.fill_uninitialized_memory = False
         self.network = network
-        decayed = [p for name, p in network.named_parameters() if p.dim() == 2 and name.endswith("weight")]
-        chosen = {id(p) for p in decayed}
+        matrices = [p for name, p in network.named_parameters() if p.dim() == 2 and name.endswith("weight")]
+        chosen = {id(p) for p in matrices}
         others = [p for p in network.parameters() if id(p) not in chosen and p.requires_grad]
-        groups = [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=torch.cuda.is_available()
-        )
+        matrices = [p for p in matrices if p.requires_grad]
+        decayed = {"params": matrices, "weight_decay": config.weight_decay}
+        groups = [decayed, {"params": others, "weight_decay": 0.0}]
+        on_gpu = torch.cuda.is_available()
+        optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=on_gpu)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.best, self.stale = math.inf, 0
         self.history: list[dict[str, float]] = []
@@ -157,7 +157,7 @@ class Trainer:
         counted = 0
         last: Progress | None = None
         with ExitStack() as stack:
-            workers = stack.enter_context(ProcessPoolExecutor(max(1, min(8, (os.cpu_count() or 2) - 1))))
+            workers = stack.enter_context(ProcessPoolExecutor(1))
             self.model.train()
             try:
                 for epoch, number, batch in self._batches(workers):
@@ -186,8 +186,9 @@ class Trainer:
         epoch, skip = self.epoch, self.number
         following = None
         while True:
-            pool = following.result() if following else build_pool(self.sources, config.seed, epoch)
-            following = workers.submit(build_pool, self.sources, config.seed, epoch + 1)
+            arguments = (self.sources, config.seed, epoch, dict(config.mix))
+            pool = following.result() if following else build_pool(*arguments)
+            following = workers.submit(build_pool, self.sources, config.seed, epoch + 1, dict(config.mix))
             batches = training_batches(
                 pool, config.seed, epoch, config.batch, config.length, config.player_weight
             )
@@ -301,8 +302,8 @@ class Trainer:
         if not folder.exists():
             return
         tensors, meta = read_checkpoint(folder)
-        same = {**meta["training"], "steps": 0, "patience": 0, "compile": 0}
-        mine = {**asdict(self.config), "steps": 0, "patience": 0, "compile": 0}
+        free = {"steps": 0, "patience": 0, "compile": False}
+        same, mine = {**meta["training"], **free}, {**json.loads(json.dumps(asdict(self.config))), **free}
         if same != mine or meta["network"] != json.loads(json.dumps(self.network.config.to_json())):
             changed = sorted(key for key in mine if same.get(key) != mine[key]) or ["the network"]
             raise BridgeError(

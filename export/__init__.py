@@ -1,0 +1,1 @@
+"""Merge, ONNX graph, quantisation, parity checks and the writing of style bundles."""

@@ -1,0 +1,1 @@
+"""Style bundles, the ONNX session with its key-value cache, sampling and generation."""

@@ -44,7 +44,12 @@ class Parity:
 
 
 def export_bundle(
-    checkpoint: Path, output: Path, *, name: str, precision: str = "int8", metrics: dict[str, Any] | None = None
+    checkpoint: Path,
+    output: Path,
+    *,
+    name: str,
+    precision: str = "int8",
+    metrics: dict[str, Any] | None = None,
 ) -> Parity:
     """Write the bundle of a checkpoint to the folder `output`, whole or not at all.
 
@@ -53,7 +58,11 @@ def export_bundle(
     """
     if precision not in ("int8", "fp32"):
         raise BridgeError(f"there is no precision {precision!r}: use int8 or fp32")
-    if output.exists() and not (output / DESCRIPTION).exists() and (output.is_file() or any(output.iterdir())):
+    if (
+        output.exists()
+        and not (output / DESCRIPTION).exists()
+        and (output.is_file() or any(output.iterdir()))
+    ):
         raise BridgeError(f"{output}: exists and is no style bundle; choose another with -o")
     network, meta = load_network(checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +149,9 @@ def _nats(logits: NDArray[np.float32], tokens: NDArray[np.int64]) -> float:
     return float((log_sum - wide[np.arange(len(wide)), tokens[1:]]).mean())
 
 
-def _describe(name: str, network: DuetNetwork, meta: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    name: str, network: DuetNetwork, meta: dict[str, Any], metrics: dict[str, Any]
+) -> dict[str, Any]:
     config = network.config
     sizes = Sizes(
         network.parameter_count, config.layers, config.heads, config.head_width, config.context, config.window,

@@ -48,10 +48,14 @@ class GraphBuilder:
     ) -> list[str]:
         self._count += 1
         names = [f"{op}_{self._count}_{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
-        self.nodes.append(helper.make_node(op, list(inputs), names, f"{op}_{self._count}", domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(op, list(inputs), names, f"{op}_{self._count}", domain=domain, **attributes)
+        )
         return names
 
-    def model(self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    def model(
+        self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.weights)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="plugin-bridge")
@@ -72,13 +76,17 @@ def model_graph(network: DuetNetwork) -> onnx.ModelProto:
     builder = GraphBuilder()
     table = _array(network.tokens.table())
     embedded = builder.add("Gather", builder.weight("token_table", table * math.sqrt(config.width)), "tokens")
-    x = builder.add("Add", embedded, builder.add("Gather", builder.weight("metre_table", _array(network.metre)), "metre"))
+    x = builder.add(
+        "Add", embedded, builder.add("Gather", builder.weight("metre_table", _array(network.metre)), "metre")
+    )
     length = builder.add("Gather", builder.add("Shape", "tokens"), builder.ints(1), axis=0)
     distances = {name: _distances(builder, name, length, span) for name, span in _spans(config).items()}
     normed = _norm(builder, "layer0.attention_norm", network.layers[0].attention_norm, x)
     for index, layer in enumerate(network.layers):
         cache = "context" if index == 0 else "window"
-        attended = _attention(builder, f"layer{index}", layer.attention, normed, length, distances[cache], cache, index, config)
+        attended = _attention(
+            builder, f"layer{index}", layer.attention, normed, length, distances[cache], cache, index, config
+        )
         if layer.has_chords:
             x, normed = _skip_norm(builder, f"layer{index}.chord_norm", layer.chord_norm, x, attended)
             attended = _chord_attention(builder, index, layer.chords, normed, config)
@@ -103,13 +111,17 @@ def plan_graph(network: DuetNetwork) -> onnx.ModelProto:
     builder = GraphBuilder()
     vectors = builder.add("Gather", builder.weight("root_table", _array(network.chord_root)), "root")
     for name, parameter in (("quality", network.chord_quality), ("bass", network.chord_bass)):
-        vectors = builder.add("Add", vectors, builder.add("Gather", builder.weight(f"{name}_table", _array(parameter)), name))
+        vectors = builder.add(
+            "Add", vectors, builder.add("Gather", builder.weight(f"{name}_table", _array(parameter)), name)
+        )
     outputs = []
     for index, layer in enumerate(network.layers):
         if not layer.has_chords:
             continue
         chords = layer.chords
-        pair = builder.add("MatMul", vectors, builder.weight(f"key_value_{index}", _array(chords.key_value.weight).T))
+        pair = builder.add(
+            "MatMul", vectors, builder.weight(f"key_value_{index}", _array(chords.key_value.weight).T)
+        )
         pair = builder.add("Reshape", pair, builder.ints(PLAN_ENTRIES, 2, heads, width))
         pair = builder.add("Transpose", pair, perm=[1, 2, 0, 3])  # [2, H, P, K]
         key, value = (builder.add("Gather", pair, builder.ints(i), axis=0) for i in (0, 1))  # [1, H, P, K]
@@ -121,7 +133,10 @@ def plan_graph(network: DuetNetwork) -> onnx.ModelProto:
         no_value = builder.weight(f"no_value_{index}", nothing[1])
         builder.add_many("Concat", no_value, value, axis=2, outputs=[f"plan_value_{index}"])
         outputs += _plan_values(index, config)
-    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, [PLAN_ENTRIES]) for n in ("root", "quality", "bass")]
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.INT64, [PLAN_ENTRIES])
+        for n in ("root", "quality", "bass")
+    ]
     return builder.model("plan", inputs, outputs)
 
 
@@ -131,14 +146,19 @@ def _spans(config: NetworkConfig) -> dict[str, int]:
 
 def _distances(builder: GraphBuilder, cache: str, length: str, span: int) -> str:
     """The distance bucket of each new position and each key, int64 [S, total]."""
-    total = builder.add("Cast", builder.add("Reshape", f"{cache}_total", builder.ints(1)), to=TensorProto.INT64)
+    total = builder.add(
+        "Cast", builder.add("Reshape", f"{cache}_total", builder.ints(1)), to=TensorProto.INT64
+    )
     zero, one = builder.weight(f"{cache}_zero", np.int64(0)), builder.weight(f"{cache}_one", np.int64(1))
     scalar_total = builder.add("Squeeze", total)
     keys = builder.add("Range", zero, scalar_total, one)
     first = builder.add("Sub", scalar_total, builder.add("Squeeze", length))
     queries = builder.add("Unsqueeze", builder.add("Range", first, scalar_total, one), builder.ints(1))
     distance = builder.add("Sub", queries, keys)
-    limits = builder.weight(f"{cache}_least", np.int64(0)), builder.weight(f"{cache}_most", np.int64(span - 1))
+    limits = (
+        builder.weight(f"{cache}_least", np.int64(0)),
+        builder.weight(f"{cache}_most", np.int64(span - 1)),
+    )
     buckets = builder.weight(f"{cache}_buckets", distance_buckets(span).numpy())
     return builder.add("Gather", buckets, builder.add("Clip", distance, *limits))
 
@@ -175,7 +195,12 @@ def _chord_attention(builder: GraphBuilder, index: int, chords: object, x: str, 
     scores = builder.add("Add", builder.add("MatMul", query, f"plan_key_{index}"), "plan_mask")
     seen = builder.add("MatMul", builder.add("Softmax", scores, axis=-1), f"plan_value_{index}")
     seen = builder.add("Transpose", seen, perm=[0, 2, 1, 3])
-    return _linear(builder, f"{name}.out", chords.out.weight, builder.add("Reshape", seen, builder.ints(1, -1, config.width)))  # type: ignore[attr-defined]
+    return _linear(
+        builder,
+        f"{name}.out",
+        chords.out.weight,
+        builder.add("Reshape", seen, builder.ints(1, -1, config.width)),
+    )  # type: ignore[attr-defined]
 
 
 def _linear(builder: GraphBuilder, name: str, weight: object, x: str) -> str:
@@ -197,7 +222,9 @@ def _skip_norm(builder: GraphBuilder, name: str, norm: object, x: str, branch: s
     """The residual sum and its norm, in one node."""
     weights = _norm_weights(builder, name, norm)
     outputs = [f"{name}.normed", "", "", f"{name}.sum"]
-    builder.add_many("SkipLayerNormalization", x, branch, *weights, domain=MICROSOFT, epsilon=1e-5, outputs=outputs)
+    builder.add_many(
+        "SkipLayerNormalization", x, branch, *weights, domain=MICROSOFT, epsilon=1e-5, outputs=outputs
+    )
     return f"{name}.sum", f"{name}.normed"
 
 
@@ -221,7 +248,9 @@ def _buffers(config: NetworkConfig, which: str) -> list[onnx.ValueInfoProto]:
 
 def _inputs(network: DuetNetwork) -> list[onnx.ValueInfoProto]:
     config = network.config
-    values = [helper.make_tensor_value_info(name, TensorProto.INT64, [1, "length"]) for name in ("tokens", "metre")]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, [1, "length"]) for name in ("tokens", "metre")
+    ]
     for cache in ("context", "window"):
         values.append(helper.make_tensor_value_info(f"{cache}_last", TensorProto.INT32, [1]))
         values.append(helper.make_tensor_value_info(f"{cache}_total", TensorProto.INT32, []))

@@ -75,7 +75,9 @@ def load_style(folder: Path) -> Style:
     except FileNotFoundError as error:
         raise BridgeError(f"{folder}: is not a style bundle (it has no {DESCRIPTION})") from error
     except (OSError, ValueError) as error:
-        raise BridgeError(f"{folder / DESCRIPTION}: cannot be read ({error}); export the style again") from error
+        raise BridgeError(
+            f"{folder / DESCRIPTION}: cannot be read ({error}); export the style again"
+        ) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise BridgeError(f"{folder}: a style bundle of another version; export the style again")
     if description.get("vocabulary") != vocabulary.fingerprint():
@@ -92,7 +94,9 @@ def load_style(folder: Path) -> Style:
         sampling = SamplingParameters(**description["sampling"])
         return Style(str(description["name"]), folder, sizes, sampling, description)
     except (KeyError, TypeError, ValueError) as error:
-        raise BridgeError(f"{folder / DESCRIPTION}: is incomplete ({error}); export the style again") from error
+        raise BridgeError(
+            f"{folder / DESCRIPTION}: is incomplete ({error}); export the style again"
+        ) from error
 
 
 def _verify(path: Path, description: dict[str, Any]) -> None:

@@ -99,7 +99,9 @@ class Engine:
             self._plan_session = onnxruntime.InferenceSession(style.plan_path, options, providers=[provider])
         except Exception as error:  # the runtime raises types of its own for each kind of damage
             reason = str(error).splitlines()[0][:200]
-            raise BridgeError(f"{style.folder}: its graphs cannot be loaded ({reason}); export the style again") from error
+            raise BridgeError(
+                f"{style.folder}: its graphs cannot be loaded ({reason}); export the style again"
+            ) from error
         self.style = style
         self._make = onnxruntime.OrtValue.ortvalue_from_numpy
         self._allocate()
@@ -125,7 +127,8 @@ class Engine:
     def extend_all(self, tokens: Sequence[int], metre: Sequence[int]) -> NDArray[np.float32]:
         """As `extend`, with the logits after every token, float32 [S, V] (a copy)."""
         parts = [
-            self._pass(tokens[at : at + CHUNK], metre[at : at + CHUNK]).copy() for at in range(0, len(tokens), CHUNK)
+            self._pass(tokens[at : at + CHUNK], metre[at : at + CHUNK]).copy()
+            for at in range(0, len(tokens), CHUNK)
         ]
         return np.concatenate(parts)
 
@@ -133,7 +136,9 @@ class Engine:
         """Forget everything after the first `length` tokens. Raises ValueError beyond `MAX_REWIND` when
         what is needed is no longer kept."""
         if not 0 <= length <= self._length or not all(band.reaches(length) for band in self._bands):
-            raise ValueError(f"cannot rewind to {length}: from {self.oldest_length} to {self._length} is kept")
+            raise ValueError(
+                f"cannot rewind to {length}: from {self.oldest_length} to {self._length} is kept"
+            )
         self._length = length
 
     def reset(self) -> None:
@@ -150,7 +155,9 @@ class Engine:
         if entries == self._plan_entries:
             return
         columns = np.array([entry or (0, 0, 0) for entry in entries], np.int64)
-        feed = {name: np.ascontiguousarray(columns[:, i]) for i, name in enumerate(("root", "quality", "bass"))}
+        feed = {
+            name: np.ascontiguousarray(columns[:, i]) for i, name in enumerate(("root", "quality", "bass"))
+        }
         for name, value in zip(self._plan_names, self._plan_session.run(self._plan_names, feed), strict=True):
             self._plan_arrays[name][...] = value
         self._mask[0, 0, 0, 1:] = [0.0 if entry is not None else _HIDDEN for entry in entries]

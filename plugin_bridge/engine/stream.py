@@ -1,0 +1,198 @@
+"""The stream: one sequence of both parts that the player's events enter and the partner's come out of.
+
+It ties the engine's cache, the encoder, the grammar and the sampler together, so that they always stand
+at the same place: `hear` what the player does, let silence `advance`, `generate` the partner's next
+event, `mark` a place and `rewind` to it. Times are seconds from the start of the stream.
+
+A stream belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plugin_bridge._native import Sampler
+from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.sampling import SamplingParameters
+from plugin_bridge.music import vocabulary as v
+from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
+from plugin_bridge.music.grammar import Grammar, Limit, NoEnd, NotBefore, OnlyPart
+from plugin_bridge.music.harmony import Chart
+from plugin_bridge.music.tokens import Encoder, tick_of
+from plugin_bridge.music.vocabulary import Kind
+
+MetreAt = Callable[[float], int]
+"""Seconds to the id of the metrical position; see `plugin_bridge.music.rhythm`."""
+
+_LONGEST_EVENT = 48
+"""Tokens to one event at most: silence of half a minute. Beyond it the model is resting."""
+
+
+def unknown_metre(seconds: float) -> int:
+    """The metre where there is no beat to go by."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the stream to come back to."""
+
+    length: int
+    encoder: Encoder
+    grammar: Grammar
+    logits: NDArray[np.float32]
+    random: tuple[int, int, int, int]
+
+
+class Stream:
+    """A duet in one sequence. `tokens_generated` and `tokens_heard` count since the start."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        sampling: SamplingParameters | None = None,
+        seed: int = 0,
+        limits: Sequence[Limit] = (),
+        chart: Chart | None = None,
+        metre_at: MetreAt = unknown_metre,
+        chord_bias: float = 0.0,
+    ) -> None:
+        """`chord_bias`: nats taken from every new note outside the chord that sounds (0: none)."""
+        self.engine = engine
+        self.sampling = sampling or engine.style.sampling
+        self.limits: tuple[Limit, ...] = (OnlyPart(Part.PARTNER), NoEnd(), *limits)
+        self.metre_at = metre_at
+        self.chord_bias = chord_bias
+        self.tokens_generated = self.tokens_heard = 0
+        self._chart = chart or Chart(())
+        self._chord_index: int | None = None
+        self._sampler = Sampler(v.SIZE, seed)
+        self._mask = np.zeros(v.SIZE, np.uint8)
+        self._bias: NDArray[np.float32] | None = None
+        engine.reset()
+        self._encoder, self._grammar = Encoder(), Grammar()
+        self._logits = np.zeros(v.SIZE, np.float32)
+        self._feed([v.BOS])
+
+    @property
+    def seconds(self) -> float:
+        """The time the stream has reached."""
+        return self._encoder.tick * v.TICK_SECONDS
+
+    @property
+    def partner_holds(self) -> frozenset[int]:
+        """The pitches the partner holds, as the stream has it."""
+        return frozenset(np.nonzero(self._grammar.held[Part.PARTNER])[0].tolist())
+
+    @property
+    def partner_pedal(self) -> bool:
+        """Whether the partner's pedal is down, as the stream has it."""
+        return self._grammar.pedal[Part.PARTNER]
+
+    def set_chart(self, chart: Chart) -> None:
+        """Follow another chart from here on."""
+        self._chart = chart
+        self._chord_index = None
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Append events that happened, in time order; one earlier than the stream is put at its end."""
+        tokens = [token for event in events for token in self._encoder.push(event)]
+        if tokens:
+            self._feed(tokens)
+            self.tokens_heard += len(tokens)
+
+    def advance(self, seconds: float) -> None:
+        """Let silence pass, in whole seconds of the token grid: what is left over stays for the next
+        event's own time-shift, as the model knows it."""
+        whole = (tick_of(seconds) - self._encoder.tick) // v.MAX_SHIFT
+        if whole > 0:
+            self._feed(self._encoder.advance(self._encoder.tick + whole * v.MAX_SHIFT))
+
+    def generate(self, *, not_before: float, until: float) -> Event | None:
+        """The partner's next event, at `not_before` seconds or later; None when the stream has passed
+        `until` without one."""
+        limits = (*self.limits, NotBefore(tick_of(not_before)))
+        for _ in range(_LONGEST_EVENT):
+            token = self._draw(limits)
+            self._encoder.follow(token)
+            self._feed([token])
+            self.tokens_generated += 1
+            what, value = v.kind(token)
+            match what:
+                case Kind.NOTE_ON:
+                    velocity = v.bin_velocity(self._grammar.velocity[Part.PARTNER])
+                    return NoteOn(self.seconds, value, velocity, Part.PARTNER)
+                case Kind.NOTE_OFF:
+                    return NoteOff(self.seconds, value, Part.PARTNER)
+                case Kind.PEDAL:
+                    return Pedal(self.seconds, bool(value), Part.PARTNER)
+            if self.seconds > until:
+                return None
+        return None
+
+    def mark(self) -> Mark:
+        """This place, to `rewind` to. Costs a copy of the grammar and of one row of logits."""
+        return Mark(
+            self.engine.length,
+            self._encoder.copy(),
+            self._grammar.copy(),
+            self._logits.copy(),
+            self._sampler.state,
+        )
+
+    def can_rewind(self, mark: Mark) -> bool:
+        """Whether the cache still holds what a rewind to `mark` needs."""
+        return self.engine.oldest_length <= mark.length <= self.engine.length
+
+    def rewind(self, mark: Mark) -> None:
+        """Be as if nothing had happened since `mark`, random state included."""
+        self.engine.rewind(mark.length)
+        self._encoder, self._grammar = mark.encoder.copy(), mark.grammar.copy()
+        self._logits[:] = mark.logits
+        self._sampler.state = mark.random
+        self._chord_index = None
+
+    def _draw(self, limits: Sequence[Limit]) -> int:
+        self._grammar.mask(limits, self._mask)
+        return self._sampler.draw(self._logits, self._mask, self._bias, *self.sampling.arguments)
+
+    def _feed(self, tokens: Sequence[int]) -> None:
+        """Append tokens to cache and grammar, the plan and the metre moving along with the time."""
+        start, metre = 0, []
+        for index, token in enumerate(tokens):
+            self._grammar.push(token)
+            seconds = self._grammar.tick * v.TICK_SECONDS
+            chord = self._chart.index(seconds)
+            if chord != self._chord_index:
+                self._extend(tokens[start:index], metre[start:index])
+                start = index
+                self._follow_chord(chord)
+            metre.append(self.metre_at(seconds))
+        self._extend(tokens[start:], metre[start:])
+
+    def _extend(self, tokens: Sequence[int], metre: Sequence[int]) -> None:
+        if tokens:
+            self._logits[:] = self.engine.extend(tokens, metre)
+
+    def _follow_chord(self, index: int) -> None:
+        sizes = self.engine.style.sizes
+        window = self._chart.window(index, sizes.plan_before, sizes.plan_after)
+        self.engine.set_plan(None if window is None else PlanWindow(window))
+        self._chord_index = index
+        chord = self._chart.spans[index].chord if index >= 0 else None
+        if chord is None or self.chord_bias <= 0:
+            self._bias = None
+            return
+        self._bias = np.zeros(v.SIZE, np.float32)
+        outside = [pitch for pitch in range(128) if pitch % 12 not in chord.pitch_classes]
+        self._bias[v.NOTE_ON_BASE + np.array(outside)] = -self.chord_bias
+
+
+def rewind_reach() -> int:
+    """How many tokens a plan may be long so that it can always be taken back."""
+    return MAX_REWIND - 32

@@ -9,6 +9,8 @@ A stream belongs to one thread at a time.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +26,8 @@ from plugin_bridge.music.grammar import Grammar, Limit, NoEnd, NotBefore, OnlyPa
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.music.tokens import Encoder, tick_of
 from plugin_bridge.music.vocabulary import Kind
+
+now = time.perf_counter
 
 MetreAt = Callable[[float], int]
 """Seconds to the id of the metrical position; see `plugin_bridge.music.rhythm`."""
@@ -49,7 +53,8 @@ class Mark:
 
 
 class Stream:
-    """A duet in one sequence. `tokens_generated` and `tokens_heard` count since the start."""
+    """A duet in one sequence. `tokens_generated` and `tokens_heard` count since the start;
+    `step_seconds` holds what the latest single steps of the engine took."""
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Stream:
         self.metre_at = metre_at
         self.chord_bias = chord_bias
         self.tokens_generated = self.tokens_heard = 0
+        self.step_seconds: deque[float] = deque(maxlen=50_000)
         self._chart = chart or Chart(())
         self._chord_index: int | None = None
         self._sampler = Sampler(v.SIZE, seed)
@@ -176,8 +182,12 @@ class Stream:
         self._extend(tokens[start:], metre[start:])
 
     def _extend(self, tokens: Sequence[int], metre: Sequence[int]) -> None:
-        if tokens:
-            self._logits[:] = self.engine.extend(tokens, metre)
+        if not tokens:
+            return
+        began = now()
+        self._logits[:] = self.engine.extend(tokens, metre)
+        if len(tokens) == 1:
+            self.step_seconds.append(now() - began)
 
     def _follow_chord(self, index: int) -> None:
         sizes = self.engine.style.sizes

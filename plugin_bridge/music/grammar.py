@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.events import Part
 from plugin_bridge.music.vocabulary import Kind
@@ -77,7 +78,8 @@ class Grammar:
         return int(self.held[part].sum())
 
     def mask(self, limits: Sequence[Limit] = (), out: Mask | None = None) -> Mask:
-        """Which tokens may follow, uint8 [V], written into `out` where one is given."""
+        """Which tokens may follow, uint8 [V], written into `out` where one is given. Never all zero: where
+        the limits leave nothing, time may pass."""
         mask = np.empty(v.SIZE, np.uint8) if out is None else out
         mask[:] = 0
         if self.last is Kind.VELOCITY and self.part is not None:
@@ -93,12 +95,18 @@ class Grammar:
                     mask[v.PART_BASE + self.part] = 0
         for limit in limits:
             limit.apply(mask, self)
+        if self.last is not Kind.VELOCITY and self.part is not None:
+            if not mask[_ONS].any():
+                mask[_VELOCITIES] = 0  # a velocity promises a note, and the limits leave none
+            if self.velocity[self.part] < 0:
+                mask[_ONS] = 0  # its velocity has yet to be said
+        if not mask.any():
+            mask[_SHIFTS] = 1
         return mask
 
     def _mask_events(self, mask: Mask, part: Part) -> None:
         held = self.held[part]
-        if self.velocity[part] >= 0:
-            np.logical_not(held, out=mask[_ONS])
+        np.logical_not(held, out=mask[_ONS])
         mask[_OFFS] = held & ~self.fresh[part]
         mask[v.PEDAL_BASE + (not self.pedal[part])] = 1
         if not held.all():
@@ -133,6 +141,10 @@ class PitchRange:
 
     low: int = 0
     high: int = 127
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 127:
+            raise BridgeError(f"pitch range {self.low} to {self.high}: give two of 0 to 127, the lower first")
 
     def apply(self, mask: Mask, grammar: Grammar) -> None:
         mask[v.NOTE_ON_BASE : v.NOTE_ON_BASE + self.low] = 0
@@ -169,6 +181,30 @@ class NotBefore:
             mask[v.SHIFT_BASE : v.SHIFT_BASE + min(missing, v.MAX_SHIFT) - 1] = 0
             if not mask[_SHIFTS].any():  # after a short shift the stream goes on from where it is
                 mask[v.SHIFT_BASE + min(missing, v.MAX_SHIFT) - 1 : v.VELOCITY_BASE] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StartBy:
+    """A part that holds nothing plays a note by `tick`: no time-shift leads beyond it before one sounds,
+    and once it is reached the next event is a note."""
+
+    part: Part
+    tick: int
+
+    def apply(self, mask: Mask, grammar: Grammar) -> None:
+        if grammar.held[self.part].any() or grammar.last is Kind.VELOCITY:
+            return
+        left = self.tick - grammar.tick
+        if left > 0:
+            if left < v.MAX_SHIFT and mask[_SHIFTS][:left].any():
+                mask[v.SHIFT_BASE + left : v.VELOCITY_BASE] = 0
+            return
+        events = mask.copy()
+        events[_SHIFTS] = 0
+        events[v.PEDAL_BASE : v.NOTE_ON_BASE] = 0
+        events[v.EOS] = 0
+        if events.any():
+            mask[:] = events
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,598 @@
+"""The command line: one command a job, thin. Each parses, calls, and prints.
+
+What the user can mend is one line, `plugin-bridge: error: ...`, with exit status 2; an interrupt ends
+with status 130 and everything closed. Heavy modules are imported inside the command that needs them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from plugin_bridge import __version__
+from plugin_bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from plugin_bridge.engine.bundle import Style
+    from plugin_bridge.engine.engine import Engine
+
+_Item = TypeVar("_Item")
+
+PROGRAM = "plugin-bridge"
+_PATH = click.Path(path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_style = click.option(
+    "--style", "style_name", default="base", show_default=True, help="A style's name or folder."
+)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        commands(standalone_mode=False, prog_name=PROGRAM)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo(f"{PROGRAM}: interrupted", err=True)
+        sys.exit(130)
+    except BridgeError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOSPC,
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.EDQUOT,
+            errno.ENOENT,
+        ):
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}")
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"{PROGRAM}: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name=PROGRAM)
+def commands() -> None:
+    """A duet partner that learned your style: play into a port, the partner answers."""
+
+
+@commands.command()
+@click.option(
+    "--out", "folder", type=_PATH, default=Path("duet-demo"), show_default=True, help="Folder to write to."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(20, 600), default=45.0, show_default=True, help="How long to play."
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+@_style
+@_json
+def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool) -> None:
+    """Play a whole duet on the built-in style: duet.mid, duet.wav, duet.png and report.json."""
+    from plugin_bridge.duet.demo import play_demo
+    from plugin_bridge.duet.report import write_report
+    from plugin_bridge.music.midi_file import write_midi
+    from plugin_bridge.render.audio import render_wav
+    from plugin_bridge.render.picture import draw_duet
+
+    _folder(folder)
+    engine = _engine(style_name)
+    with _bar("playing", seconds) as tick:
+        duet = play_demo(engine, seconds=seconds, seed=seed, progress=tick)
+    write_midi(duet.clip, folder / "duet.mid")
+    audio = render_wav(duet.clip, folder / "duet.wav")
+    draw_duet(duet.clip, folder / "duet.png", title="A duet: the player and the partner")
+    report = {
+        **duet.report.to_json(),
+        "received_notes": duet.received_notes,
+        "received_hung": duet.received_hung,
+        "audio": audio.as_dict(),
+    }
+    write_report(report, folder / "report.json")
+    if as_json:
+        _print_json(report)
+        return
+    through = {"loopback": "an in-process loopback (no MIDI system here)"}.get(duet.report.transport)
+    click.echo(
+        f"Played {report['seconds']:.0f} s through {through or duet.report.transport + ' virtual ports'}."
+    )
+    click.echo(
+        f"You hear {report['player_notes']} notes of the player and {report['partner_notes']} of the partner;"
+    )
+    click.echo(f"{report['hung_notes']} notes hang; reaction {_spread(report['reaction_ms'])}, "
+               f"lateness {_spread(report['lateness_ms'])}, a model step {_spread(report['step_ms'])}.")  # fmt: skip
+    click.echo(f"Listen to {folder / 'duet.wav'}, look at {folder / 'duet.png'}, open {folder / 'duet.mid'}.")
+
+
+@commands.command()
+@click.option("--input", "source", help="Existing port to listen to; without it a virtual one is made.")
+@click.option("--output", "target", help="Existing port to play to; without it a virtual one is made.")
+@click.option(
+    "--input-name", default="Plugin Bridge In", show_default=True, help="Name of the virtual input."
+)
+@click.option(
+    "--output-name", default="Plugin Bridge Out", show_default=True, help="Name of the virtual output."
+)
+@_style
+@click.option(
+    "--mode",
+    type=click.Choice(["answer"]),
+    default="answer",
+    show_default=True,
+    help="How the partner plays.",
+)
+@click.option("--chords", help="A chart to follow, a chord a bar, from the start on.")
+@click.option(
+    "--tempo", type=click.FloatRange(20, 400), default=120.0, show_default=True, help="Tempo of the chart."
+)
+@click.option("--seconds", type=click.FloatRange(min=1.0), help="Stop after so long; without it: Ctrl-C.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--report", "report_path", type=_PATH, help="Write report.json here at the end.")
+@click.option("--save", type=_PATH, help="Write the MIDI of both parts here at the end.")
+@_json
+def jam(
+    source: str | None, target: str | None, input_name: str, output_name: str, style_name: str, mode: str,
+    chords: str | None, tempo: float, seconds: float | None, seed: int, report_path: Path | None,
+    save: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Play live, in the foreground: the partner answers your phrases and yields when you come back."""
+    from plugin_bridge.duet.live import JamRequest, jam_live
+    from plugin_bridge.duet.report import write_report
+    from plugin_bridge.music.midi_file import write_midi
+
+    request = JamRequest(source, target, input_name, output_name, chords, tempo, seconds, seed)
+    for path in (report_path, save):
+        if path is not None:
+            _folder(path.parent)
+
+    def ready(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    result = jam_live(_engine(style_name), request, ready)
+    report = result.report.to_json()
+    if save is not None:
+        write_midi(result.clip, save)
+    if report_path is not None:
+        write_report(report, report_path)
+    if as_json:
+        _print_json(report)
+    else:
+        click.echo(f"{report['player_notes']} notes of yours, {report['partner_notes']} of the partner; "
+                   f"{report['hung_notes']} hang; reaction {_spread(report['reaction_ms'])}.")  # fmt: skip
+
+
+@commands.command()
+@click.option("--chords", default="", help='A chord a bar, like "Cmaj7 Dm7 G7 Cmaj7"; repeated as needed.')
+@click.option("--tempo", type=click.FloatRange(20, 400), default=120.0, show_default=True)
+@click.option("--bars", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--beats", type=click.IntRange(1, 8), default=4, show_default=True, help="Quarter notes in a bar."
+)
+@_style
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 4), help="Without it, the style's own.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Without it, the style's own.")
+@click.option("--adherence", type=click.FloatRange(0, 20), default=0.0, show_default=True,
+              help="Nats taken from notes outside the chord.")  # fmt: skip
+@click.option("--prompt", type=_PATH, help="A MIDI file to play first and go on from.")
+@click.option("-o", "--output", type=_PATH, required=True, help="The MIDI file to write.")
+@_json
+def generate(
+    chords: str, tempo: float, bars: int, beats: int, style_name: str, seed: int, temperature: float | None,
+    top_p: float | None, adherence: float, prompt: Path | None, output: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Write a MIDI clip of the partner playing alone; the same seed gives the same file."""
+    from dataclasses import replace
+
+    from plugin_bridge.engine.generation import Request
+    from plugin_bridge.engine.generation import generate as generate_clip
+    from plugin_bridge.music.chords import parse_progression
+    from plugin_bridge.music.harmony import chord_tone_rate
+    from plugin_bridge.music.midi_file import read_midi, write_midi
+
+    progression = tuple(parse_progression(chords)) if chords else ()
+    lead = read_midi(prompt).clip() if prompt else None
+    request = Request(tempo, bars, beats, progression, seed, None, adherence, lead)
+    _folder(output.parent)
+    engine = _engine(style_name)
+    sampling = engine.style.sampling
+    if temperature is not None:
+        sampling = replace(sampling, temperature=temperature)
+    if top_p is not None:
+        sampling = replace(sampling, top_p=top_p)
+    with _bar("generating", request.bars * request.bar_seconds) as tick:
+        clip = generate_clip(engine, replace(request, sampling=sampling), tick)
+    write_midi(clip, output, tempo=tempo)
+    rate = chord_tone_rate(clip)
+    report = {
+        "output": str(output), "notes": len(clip.notes), "seconds": round(clip.duration, 2), "seed": seed,
+        "style": style_name, "chord_tone_rate": None if rate is None else round(rate, 4),
+    }  # fmt: skip
+    if as_json:
+        _print_json(report)
+        return
+    click.echo(f"{output}: {report['notes']} notes, {report['seconds']} s")
+    if rate is not None:
+        click.echo(f"chord-tone rate {rate:.0%}")
+
+
+@commands.command()
+@_json
+def ports(as_json: bool) -> None:
+    """List the MIDI ports there are, and what they are reached through."""
+    from dataclasses import asdict
+
+    from plugin_bridge.ports.midi_ports import list_ports, transport_report
+
+    found = list_ports()
+    if as_json:
+        _print_json(asdict(found))
+        return
+    click.echo(f"through {transport_report()}")
+    for title, names in (("inputs (jam --input)", found.inputs), ("outputs (jam --output)", found.outputs)):
+        click.echo(title + ("" if names else ": none"))
+        for index, name in enumerate(names):
+            click.echo(f"  {index}  {name}")
+
+
+@commands.command()
+@_json
+def styles(as_json: bool) -> None:
+    """List the installed styles."""
+    from plugin_bridge.engine.bundle import installed_styles, load_style
+
+    rows = []
+    for folder in installed_styles():
+        try:
+            style = load_style(folder)
+        except BridgeError as error:
+            rows.append({"name": folder.name, "problem": str(error)})
+            continue
+        sources = style.description["provenance"].get("sources", {})
+        rows.append({
+            "name": folder.name, "folder": str(folder), "parameters": style.sizes.parameters,
+            "precision": style.precision, "sources": sorted(sources),
+        })  # fmt: skip
+    if as_json:
+        _print_json(rows)
+    for row in () if as_json else rows:
+        if "problem" in row:
+            click.echo(f"{row['name']}: {row['problem']}")
+        else:
+            click.echo(
+                f"{row['name']}: {row['parameters'] / 1e6:.1f} M parameters, {row['precision']}, {row['folder']}"
+            )
+
+
+@commands.command()
+@_json
+def doctor(as_json: bool) -> None:
+    """Check what a duet needs, and say how to mend what is wrong. Exit status 1 when something is."""
+    from plugin_bridge.duet.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([finding.to_json() for finding in findings])
+    for finding in () if as_json else findings:
+        click.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.what}: {finding.found}")
+        if finding.mend:
+            click.echo(f"     -> {finding.mend}")
+    if not all(finding.ok for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+@commands.command()
+@click.argument("inputs", type=_PATH, nargs=-1, required=True)
+@click.option("-o", "--output", type=_PATH, required=True, help="The prepared folder to write.")
+@click.option("--exclude", type=_PATH, help="A text file of file names to leave out, one a line.")
+@click.option(
+    "--licence", "licences", multiple=True, help="SOURCE=LICENCE of a zip or folder; may be repeated."
+)
+@click.option(
+    "--valid",
+    type=click.FloatRange(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Share held out while training.",
+)
+@click.option(
+    "--test",
+    type=click.FloatRange(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Share held out to the end.",
+)
+@_json
+def prepare(
+    inputs: tuple[Path, ...], output: Path, exclude: Path | None, licences: tuple[str, ...], valid: float,
+    test: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Turn MIDI files, folders and zips (with chord and beat sidecars) into training data."""
+    from dataclasses import asdict
+
+    prepare_data = _training_module("model.prepare").prepare
+    leave_out = frozenset(exclude.read_text(encoding="utf-8").split("\n")) - {""} if exclude else frozenset()
+    stated = dict(_pair(text, "--licence SOURCE=LICENCE") for text in licences)
+
+    def progress(items: Iterable[Any], total: int) -> Iterator[Any]:
+        return iter(_progress(items, "reading", total))
+
+    summary = prepare_data(
+        inputs, output, exclude=leave_out, licences=stated, held_out=(valid, test), progress=progress
+    )
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    click.echo(
+        f"{output}: {summary.pieces} pieces, {summary.notes} notes, {summary.hours:.1f} h, {summary.tokens} tokens"
+    )
+    for name, count in sorted(summary.by_source.items()):
+        click.echo(f"  {name}: {count} pieces")
+    click.echo("  " + ", ".join(f"{split} {count}" for split, count in sorted(summary.by_split.items())))
+    for name, reason in summary.skipped[:20]:
+        click.echo(f"  skipped {name}: {reason}")
+    if len(summary.skipped) > 20:
+        click.echo(f"  ... and {len(summary.skipped) - 20} more; --json lists all")
+
+
+@commands.group()
+def train() -> None:
+    """Train a base style, or a style of your own."""
+
+
+@train.command("base")
+@click.option("--data", type=_PATH, required=True, help="A prepared folder.")
+@click.option(
+    "--out", "folder", type=_PATH, required=True, help="Folder of the run; an interrupted one goes on."
+)
+@click.option(
+    "--size", default="mini", show_default=True, help="tiny, mini, small, medium, large or a JSON file."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=6000, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops a step.")
+@click.option("--length", type=click.IntRange(min=8), default=1024, show_default=True, help="Tokens a crop.")
+@click.option(
+    "--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Parts of a batch."
+)
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--evaluate-every", type=click.IntRange(min=1), default=250, show_default=True)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Evaluations without progress.",
+)
+@click.option(
+    "--mix", multiple=True, help="SOURCE=WEIGHT: copies of each piece of a source; may be repeated."
+)
+@click.option("--bf16/--no-bf16", default=False, show_default=True, help="Compute in bfloat16.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def train_base_command(
+    data: Path, folder: Path, size: str, steps: int, batch: int, length: int, accumulate: int, learning_rate: float,
+    warmup: int, evaluate_every: int, patience: int, mix: tuple[str, ...], bf16: bool, seed: int,
+) -> None:  # fmt: skip
+    """Train a base style from prepared data; resumes where it was."""
+    training = _training_module("model.training")
+    train_base = _training_module("model.train_base").train_base
+    network = _training_module("model.config").load_config(size)
+    weights = tuple(
+        (name, _number(value, name)) for name, value in (_pair(text, "--mix SOURCE=WEIGHT") for text in mix)
+    )
+    config = training.TrainingConfig(
+        steps=steps, batch=batch, length=length, accumulate=accumulate, learning_rate=learning_rate, warmup=warmup,
+        evaluate_every=evaluate_every, patience=patience, mix=weights, bf16=bf16, seed=seed,
+    )  # fmt: skip
+
+    def report(progress: Any) -> None:
+        click.echo(
+            f"step {progress.step}: training {progress.train_nats:.4f}, held out {progress.valid_nats:.4f} nats a "
+            f"token; {progress.tokens / 1e6:.1f} M tokens in {progress.seconds / 60:.1f} min"
+        )
+
+    trainer = train_base(data, folder, network, config, report)
+    click.echo(f"{folder / 'best'}: {trainer.best:.4f} nats a token held out, after {trainer.step} steps")
+
+
+@commands.command()
+@click.option("--data", type=_PATH, required=True, help="A prepared folder, or MIDI to prepare.")
+@_style
+@click.option("--train-data", type=_PATH, help="Prepared folder whose training split the n-grams learn.")
+@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--max-tokens", type=click.IntRange(min=100), default=120_000, show_default=True, help="Tokens a view."
+)
+@click.option(
+    "--clips", type=click.IntRange(min=0), default=100, show_default=True, help="Clips to generate."
+)
+@click.option("--clip-seconds", type=click.FloatRange(5, 300), default=30.0, show_default=True)
+@_json
+def evaluate(
+    data: Path, style_name: str, train_data: Path | None, split: str, max_tokens: int, clips: int,
+    clip_seconds: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure a style: nats a token and a note beside n-grams, chord-tone rate, validity, copying."""
+    module = _training_module("model.evaluate")
+    options = module.EvaluationOptions(
+        split=split, max_tokens=max_tokens, clips=clips, clip_seconds=clip_seconds, train_data=train_data
+    )
+    report = module.evaluate(
+        _load(style_name), data, options, progress=lambda text: click.echo(text, err=True)
+    )
+    if as_json:
+        _print_json(report)
+    else:
+        click.echo(module.render_report(report))
+
+
+@commands.command()
+@click.argument("checkpoint", type=_PATH)
+@click.option("--name", default=None, help="The style's name; without it the bundle folder's.")
+@click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True)
+@click.option("-o", "--output", type=_PATH, required=True, help="The bundle folder to write.")
+@_json
+def export(checkpoint: Path, name: str | None, precision: str, output: Path, as_json: bool) -> None:
+    """Turn a checkpoint into a style bundle: ONNX with a key-value cache, quantised, parity checked."""
+    from dataclasses import asdict
+
+    parity = _training_module("export.bundle").export_bundle(
+        checkpoint, output, name=name or output.name, precision=precision
+    )
+    if as_json:
+        _print_json({"output": str(output), "parity": asdict(parity)})
+        return
+    click.echo(f"{output}: largest difference of a logit from PyTorch: stepwise {parity.torch_steps:.1e}, "
+               f"ONNX fp32 {parity.onnx_fp32:.1e}, ONNX int8 {parity.onnx_quantised:.1e} "
+               f"({parity.quantised_nats:.1e} nats a token)")  # fmt: skip
+
+
+@commands.group()
+def bench() -> None:
+    """Measure speed on this machine."""
+
+
+@bench.command("engine")
+@_style
+@click.option(
+    "--past", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Tokens in the cache."
+)
+@click.option(
+    "--long", "long_run", type=click.IntRange(min=0), default=0, help="Also a session of so many tokens."
+)
+@_json
+def bench_engine_command(style_name: str, past: int, long_run: int, as_json: bool) -> None:
+    """A step of the engine, beside memory's floor and beside torch."""
+    from plugin_bridge.engine.bench_engine import bench_engine
+
+    _print_report(bench_engine(_load(style_name), past=past, long_run=long_run), as_json)
+
+
+@bench.command("sampler")
+@_json
+def bench_sampler_command(as_json: bool) -> None:
+    """A draw of the sampler, beside numpy and torch."""
+    from plugin_bridge.engine.bench_sampler import bench_sampler
+
+    _print_report(bench_sampler(), as_json)
+
+
+@bench.command("duet")
+@click.option("--seconds", type=click.FloatRange(20, 600), default=60.0, show_default=True)
+@_style
+@_json
+def bench_duet_command(seconds: float, style_name: str, as_json: bool) -> None:
+    """Reaction, lateness and step time of a live duet with the built-in performance."""
+    from plugin_bridge.duet.demo import play_demo
+
+    with _bar("playing", seconds) as tick:
+        duet = play_demo(_engine(style_name), seconds=seconds, seed=0, progress=tick)
+    _print_report(duet.report.to_json(), as_json)
+
+
+def _load(style_name: str) -> Style:
+    from plugin_bridge.engine.bundle import find_style
+
+    return find_style(style_name)
+
+
+def _engine(style_name: str) -> Engine:
+    from plugin_bridge.engine.engine import Engine
+
+    return Engine(_load(style_name))
+
+
+def _folder(folder: Path) -> None:
+    """Make a folder to write to, or say why that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BridgeError(f"{folder}: is a file, not a folder; choose another") from error
+    except OSError as error:
+        raise BridgeError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+
+
+def _training_module(name: str) -> Any:
+    """A module of the training side; says which extra to install where it is missing."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise BridgeError(
+            f"this command needs {error.name}: python -m pip install 'plugin-bridge[train]'"
+        ) from error
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise BridgeError(f"{text!r} is not of the form {form}")
+    return name, value
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise BridgeError(f"{name}: {text!r} is not a number") from error
+    if not 0 <= value <= 100:
+        raise BridgeError(f"{name}: {text} is not a weight between 0 and 100")
+    return value
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1))
+
+
+def _print_report(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(report)
+        return
+    for key, value in report.items():
+        click.echo(f"{key}: {_spread(value) if isinstance(value, dict) and 'p50' in value else value}")
+
+
+def _spread(value: dict[str, Any]) -> str:
+    if not value["n"]:
+        return "not measured"
+    return f"p50 {value['p50']:.1f} ms, p99 {value['p99']:.1f} ms (n={value['n']})"
+
+
+def _progress(items: Iterable[_Item], what: str, total: int) -> Iterable[_Item]:
+    from tqdm import tqdm
+
+    progress: Iterable[_Item] = tqdm(items, desc=what, total=total, disable=None, leave=False)
+    return progress
+
+
+@contextmanager
+def _bar(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A bar that is told where it stands; nothing where no terminal is there."""
+    from tqdm import tqdm
+
+    with tqdm(desc=what, total=round(total), disable=None, leave=False, unit="s") as bar:
+
+        def reach(value: float) -> None:
+            bar.n = round(value)
+            bar.refresh()
+
+        yield reach
+
+
+if __name__ == "__main__":
+    main()

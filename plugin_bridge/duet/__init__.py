@@ -1,0 +1,1 @@
+"""What the partner plays and when: context, plans, and the scheduler that plays them."""

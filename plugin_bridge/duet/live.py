@@ -1,0 +1,94 @@
+"""`jam`: a session in the foreground, over the ports the user named or over virtual ones."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from plugin_bridge.duet.report import Report
+from plugin_bridge.duet.session import DuetSession, SessionSettings
+from plugin_bridge.engine.engine import Engine
+from plugin_bridge.engine.generation import LONGEST_SECONDS, metre_from
+from plugin_bridge.music.chords import parse_progression
+from plugin_bridge.music.clip import Clip
+from plugin_bridge.music.harmony import even_chart
+from plugin_bridge.music.rhythm import steady_beats
+from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, available_transport, open_ports
+
+
+@dataclass(frozen=True, slots=True)
+class JamRequest:
+    """Ports (None: a virtual one of the given name), a chart a chord a bar, and how long to play."""
+
+    source: str | None
+    target: str | None
+    input_name: str
+    output_name: str
+    chords: str | None
+    tempo: float
+    seconds: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JamResult:
+    clip: Clip
+    report: Report
+
+
+def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) -> JamResult:
+    """Play until the time is up or the program is told to stop; `ready` gets a line when the ports are
+    there. Ports are closed and everything is off when this returns or raises."""
+    source, target = (
+        _endpoint(request.source, request.input_name),
+        _endpoint(request.target, request.output_name),
+    )
+    settings = _settings(request)
+    with open_ports(source, target) as ports, stopped_by_signals() as stopped:
+        session = DuetSession(engine, ports, settings)
+        with session:
+            through = available_transport() if ports.transport == "loopback" else ports.transport
+            ready(
+                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({through}); Ctrl-C ends"
+            )
+            session.wait(request.seconds, stopped)
+    return JamResult(session.clip(), session.report())
+
+
+def _settings(request: JamRequest) -> SessionSettings:
+    if not request.chords:
+        return SessionSettings(seed=request.seed)
+    length = min(request.seconds or LONGEST_SECONDS, LONGEST_SECONDS)
+    chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=length)
+    return SessionSettings(
+        seed=request.seed, chart=chart, metre_at=metre_from(steady_beats(request.tempo, length))
+    )
+
+
+def _endpoint(wanted: str | None, name: str) -> Endpoint:
+    if wanted is None:
+        return Virtual(name)
+    return Existing(int(wanted) if wanted.isdigit() else wanted)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Callable[[], bool]]:
+    """While this is open, an interrupt or a request to end only sets a flag: the session ends in order."""
+    told = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+
+    wanted = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+    ]
+    before = {number: signal.signal(number, remember) for number in wanted}
+    try:
+        yield lambda: told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

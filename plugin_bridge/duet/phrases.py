@@ -1,0 +1,90 @@
+"""When to answer: a pure policy from a snapshot of the player to a decision.
+
+A phrase has ended when the player has been silent for clearly longer than the spacing of its own notes,
+and holds no key. The answer begins then, and lasts about as long as the phrase did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+
+class Move(Enum):
+    """What the partner is to do."""
+
+    LISTEN = "listen"
+    ANSWER = "answer"
+    YIELD = "yield"
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseRules:
+    """Seconds, unless said otherwise. The pause that ends a phrase is `spacing_factor` times the player's
+    own slow spacing, within `shortest_pause` and `longest_pause`; a key held on counts as playing for
+    `longest_held`."""
+
+    fewest_notes: int = 3
+    spacing_factor: float = 1.8
+    shortest_pause: float = 0.4
+    longest_pause: float = 1.6
+    longest_held: float = 2.5
+    shortest_answer: float = 2.0
+    longest_answer: float = 10.0
+    prepare: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The player at `now` (clock seconds): onsets of the current phrase, when the last key went down and
+    the last came up (None: never), how many are held, and whether the partner is answering."""
+
+    now: float
+    onsets: tuple[float, ...]
+    last_release: float | None
+    held: int
+    answering: bool
+    player_struck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do. An answer begins at `start` and is over at `end` (clock seconds); when listening,
+    `look_again` is when something can change by itself (None: not before the player's next event)."""
+
+    move: Move
+    start: float = 0.0
+    end: float = 0.0
+    look_again: float | None = None
+
+
+def pause_after(onsets: Sequence[float], rules: PhraseRules) -> float:
+    """The silence, in seconds from the last onset or release, that ends a phrase with these onsets."""
+    if len(onsets) < 2:
+        return rules.longest_pause
+    gaps = np.diff(onsets)
+    gaps = gaps[gaps > 0.03]  # notes of one chord are no spacing
+    slow = float(np.quantile(gaps, 0.8)) if len(gaps) else rules.shortest_pause
+    return min(max(rules.spacing_factor * slow, rules.shortest_pause), rules.longest_pause)
+
+
+def decide(snapshot: Snapshot, rules: PhraseRules = PhraseRules()) -> Decision:
+    """The partner's move. While it answers, a key struck by the player makes it yield."""
+    if snapshot.answering:
+        return Decision(Move.YIELD if snapshot.player_struck else Move.ANSWER)
+    if len(snapshot.onsets) < rules.fewest_notes:
+        return Decision(Move.LISTEN)
+    last_onset = snapshot.onsets[-1]
+    quiet_since = max(last_onset, snapshot.last_release or last_onset)
+    if snapshot.held:
+        quiet_since = last_onset + rules.longest_held
+    start = max(quiet_since, last_onset) + pause_after(snapshot.onsets, rules)
+    if snapshot.now < start - rules.prepare:
+        return Decision(Move.LISTEN, look_again=start - rules.prepare)
+    start = max(start, snapshot.now)
+    length = last_onset - snapshot.onsets[0]
+    length = min(max(length, rules.shortest_answer), rules.longest_answer)
+    return Decision(Move.ANSWER, start=start, end=start + length)

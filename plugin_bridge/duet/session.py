@@ -1,0 +1,423 @@
+"""A live duet: the player's events go into the stream as they come, the partner answers and yields.
+
+Threads: the ports' callback stamps a message and puts it in a queue, nothing more. One worker thread owns
+the stream and everything the partner decides. The scheduler's thread sends at the due time. `start`,
+`stop` and `report` are called from outside.
+
+Time: all clocks are `plugin_bridge.ports.clock`; the stream's seconds count from `start`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from plugin_bridge.duet.phrases import Decision, Move, PhraseRules, Snapshot, decide
+from plugin_bridge.duet.report import Measurements, Report, spread
+from plugin_bridge.duet.scheduler import Scheduler, Sent
+from plugin_bridge.engine.engine import Engine
+from plugin_bridge.engine.generation import DEFAULT_LIMITS
+from plugin_bridge.engine.sampling import SamplingParameters
+from plugin_bridge.engine.stream import Mark, MetreAt, Stream, rewind_reach, unknown_metre
+from plugin_bridge.errors import BridgeError
+from plugin_bridge.music.clip import Clip, clip_from_events
+from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal, canonical_key, close_all
+from plugin_bridge.music.grammar import StartBy
+from plugin_bridge.music.harmony import Chart
+from plugin_bridge.music.tokens import tick_of
+from plugin_bridge.ports.clock import now
+from plugin_bridge.ports.messages import AllNotesOff, event_from_message
+from plugin_bridge.ports.wire import MidiPorts
+
+logger = logging.getLogger(__name__)
+
+LOOKAHEAD = 1.2
+"""Seconds that the plan reaches beyond now: what a rewind may have to take back."""
+FIRST_NOTE_WITHIN = 0.3
+"""Seconds from the start of an answer to its first note at most."""
+_SWITCH_INTERVAL = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How the partner plays. `chart` and `metre_at` are in seconds from the start of the session."""
+
+    seed: int = 0
+    sampling: SamplingParameters | None = None
+    rules: PhraseRules = field(default_factory=PhraseRules)
+    chart: Chart | None = None
+    metre_at: MetreAt = unknown_metre
+    chord_bias: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """An event of the plan, due at `due` (clock seconds), and the place in the stream after it."""
+
+    due: float
+    after: Mark
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The answer being prepared or played, clock seconds. `base` is the stream before any of `plan`."""
+
+    start: float
+    end: float
+    base: Mark
+    plan: deque[_Planned] = field(default_factory=deque)
+    begun: bool = False
+    has_note: bool = False
+    complete: bool = False
+
+    def committed(self, time: float) -> Mark:
+        """The place after all that was due by `time`: as far as the plan can be taken back."""
+        while self.plan and self.plan[0].due <= time:
+            self.base = self.plan.popleft().after
+        return self.base
+
+
+class DuetSession:
+    """One duet over one pair of ports. Use as a context manager, or `start` and `stop`."""
+
+    def __init__(
+        self, engine: Engine, ports: MidiPorts, settings: SessionSettings = SessionSettings()
+    ) -> None:
+        self.engine, self.ports, self.settings = engine, ports, settings
+        self.measurements = Measurements()
+        self.failure: BaseException | None = None
+        self.answers = self.yields = 0
+        self._inbox: queue.SimpleQueue[tuple[bytes, float] | None] = queue.SimpleQueue()
+        self._sent: list[Sent] = []
+        self._heard: list[Event] = []
+        self._worker: threading.Thread | None = None
+        self._asked: float | None = None
+        self._generation = 0
+        self._answer: _Answer | None = None
+        self._held: set[int] = set()
+        self._onsets: list[float] = []
+        self._last_release: float | None = None
+        self._pending: list[Event] = []
+        self._awaited: float | None = None
+        self._began = self._ended = 0.0
+        self._old_switch = sys.getswitchinterval()
+
+    def __enter__(self) -> DuetSession:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin: from now on the player is heard."""
+        settings = self.settings
+        self._stream = Stream(
+            self.engine, sampling=settings.sampling, seed=settings.seed, limits=DEFAULT_LIMITS,
+            chart=settings.chart, metre_at=settings.metre_at, chord_bias=settings.chord_bias,
+        )  # fmt: skip
+        self._warm_up()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        gc.collect()
+        gc.freeze()  # what lives until the end need not be looked at while music plays
+        self._scheduler = Scheduler(self.ports.send, on_sent=self._on_sent)
+        self._began = now()
+        self._worker = threading.Thread(target=self._run, name="duet", daemon=True)
+        self._worker.start()
+        self.ports.listen(self._on_message)
+
+    def stop(self) -> None:
+        """End: nothing of the partner's sounds any more when this returns. May be repeated."""
+        if self._worker is None:
+            return
+        self.ports.listen(None)
+        self._inbox.put(None)
+        self._worker.join()
+        self._worker = None
+        self._scheduler.close()
+        self._ended = now()
+        self.measurements.steps = list(self._stream.step_seconds)
+        sys.setswitchinterval(self._old_switch)
+        gc.unfreeze()
+
+    @property
+    def began(self) -> float:
+        """The clock when the session started."""
+        return self._began
+
+    def wait(self, seconds: float | None, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Let the duet go on for `seconds` (None: for ever), until it fails or `interrupted` says so.
+        Raises what made it fail."""
+        end = None if seconds is None else now() + seconds
+        while self._worker is not None and self._worker.is_alive() and not interrupted():
+            left = 0.2 if end is None else min(end - now(), 0.2)
+            if left <= 0:
+                break
+            self._worker.join(left)
+            lost = self.ports.stats().lost
+            if lost is not None:
+                raise BridgeError(f"the MIDI ports were lost: {lost}")
+        if self.failure is not None:
+            raise self.failure
+
+    def clip(self) -> Clip:
+        """What both played, from the start of the session, with the chart's chords."""
+        events = [replace(event, time=event.time - self._began) for event in self._heard]
+        events += [replace(sent.event, time=sent.sent - self._began) for sent in self._sent]
+        events.sort(key=canonical_key)
+        end = (self._ended or now()) - self._began
+        clip = clip_from_events(close_all(events, end), end=end)
+        spans = self.settings.chart.spans if self.settings.chart else ()
+        return replace(clip, chords=tuple(span for span in spans if span.start < end))
+
+    def report(self) -> Report:
+        """The measurements so far; final after `stop`."""
+        sent = [each.event for each in self._sent]
+        return Report(
+            seconds=round((self._ended or now()) - self._began, 3),
+            player_notes=sum(isinstance(event, NoteOn) for event in self._heard),
+            partner_notes=sum(isinstance(event, NoteOn) for event in sent),
+            hung_notes=hung_notes(sent),
+            reaction_ms=spread(self.measurements.reaction),
+            lateness_ms=spread(self.measurements.lateness),
+            tokens=self._stream.tokens_generated + self._stream.tokens_heard,
+            step_ms=spread(self.measurements.steps or list(self._stream.step_seconds)),
+            transport=self.ports.transport,
+            style=self.engine.style.name,
+            seed=self.settings.seed,
+            answers=self.answers,
+            yields=self.yields,
+            dropped_late=self._scheduler.snapshot().dropped,
+            lost=self.ports.stats().lost,
+        )
+
+    # the ports' thread
+
+    def _on_message(self, message: bytes, time: float) -> None:
+        self._inbox.put((bytes(message), time))
+
+    # the scheduler's thread
+
+    def _on_sent(self, sent: Sent) -> None:
+        self._sent.append(sent)
+        self.measurements.lateness.append(sent.lateness)
+        awaited = self._awaited
+        if awaited is not None and sent.sent >= awaited and sent.due >= awaited:
+            self._awaited = None
+            self.measurements.reaction.append(sent.sent - (self._asked or sent.due))
+
+    # the worker
+
+    def _run(self) -> None:
+        try:
+            timeout: float | None = None
+            while self._take(timeout):
+                timeout = self._play()
+        except BaseException as error:
+            logger.exception("the duet failed")
+            self.failure = error
+        finally:
+            self._scheduler.panic()
+
+    def _take(self, timeout: float | None) -> bool:
+        """Hear everything that has come in, waiting up to `timeout` for the first. False: stop."""
+        try:
+            item = (
+                self._inbox.get(timeout=timeout)
+                if timeout is None or timeout > 0
+                else self._inbox.get_nowait()
+            )
+            while item is not None:
+                self._hear_message(*item)
+                item = self._inbox.get_nowait()
+            return False
+        except queue.Empty:
+            return True
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Put what was heard into the stream, in one pass."""
+        if self._pending:
+            self._stream.hear([self._in_stream(event) for event in self._pending])
+            self._pending.clear()
+
+    def _hear_message(self, message: bytes, time: float) -> None:
+        event = event_from_message(message, time)
+        if isinstance(event, AllNotesOff):
+            for pitch in sorted(self._held):
+                self._hear(NoteOff(time, pitch))
+        elif event is not None:
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        """The player did something: it enters the stream before anything else is decided."""
+        answer = self._answer
+        struck = isinstance(event, NoteOn)
+        match event:
+            case NoteOn():
+                if event.pitch in self._held:  # struck again without a release: one key, one note
+                    self._hear(NoteOff(event.time, event.pitch))
+                    answer = self._answer
+                if answer is not None and self._is_playing(answer):
+                    self._onsets.clear()  # a new phrase
+                self._held.add(event.pitch)
+                self._onsets.append(event.time)
+            case NoteOff():
+                if event.pitch not in self._held:
+                    return
+                self._held.discard(event.pitch)
+                self._last_release = event.time
+        self._heard.append(event)
+        if answer is not None:
+            yielding = decide(self._snapshot(struck), self.settings.rules).move is Move.YIELD
+            self._take_back(answer, event, yielding)
+        self._pending.append(event)
+
+    def _take_back(self, answer: _Answer, event: Event, yielding: bool) -> None:
+        """The plan is overtaken by `event`: forget what was not sent. Yielding, let go of what sounds and
+        listen; otherwise an answer that has begun is planned anew, one only prepared is dropped."""
+        playing = self._is_playing(answer)
+        self._generation += 1
+        if yielding and self._scheduler.snapshot().held:
+            self._await(now(), asked=event.time)
+        self._scheduler.begin(self._generation, release=yielding)
+        time = now()
+        place = answer.committed(time)
+        if self._stream.can_rewind(place):
+            self._stream.rewind(place)
+        answer.plan.clear()
+        answer.complete = False
+        if yielding:
+            self.yields += playing
+            self._let_go(time)
+        if yielding or not playing:
+            self._answer = None
+            return
+        self._flush()
+        self._stream.hear([self._in_stream(event)])
+        answer.base = self._stream.mark()
+        self._pending = [e for e in self._pending if e is not event]
+
+    def _play(self) -> float | None:
+        """Decide and plan; how long to wait before looking again (None: until something comes in)."""
+        time = now()
+        if self._answer is None:
+            decision = decide(self._snapshot(), self.settings.rules)
+            if decision.move is not Move.ANSWER:
+                look = decision.look_again
+                return None if look is None else max(look - time, 0.0)
+            self._begin_answer(decision)
+        answer = self._answer
+        assert answer is not None
+        if not answer.begun and time >= answer.start:
+            answer.begun = True
+            self.answers += 1
+        if answer.complete and time >= answer.end:
+            self._finish_answer(answer)
+            return None
+        self._plan_ahead(answer)
+        if not answer.begun:
+            return max(answer.start - now(), 0.0)
+        if answer.complete:
+            return max(answer.end - now(), 0.0)
+        return min(max(self._began + self._stream.seconds - 0.8 * LOOKAHEAD - now(), 0.01), 0.25)
+
+    def _begin_answer(self, decision: Decision) -> None:
+        self._generation += 1
+        self._scheduler.begin(self._generation)
+        self._answer = _Answer(decision.start, decision.end, self._stream.mark())
+        self._await(decision.start, asked=None)
+
+    def _plan_ahead(self, answer: _Answer) -> None:
+        """Generate until the plan reaches the lookahead, the answer ends, or the player does something."""
+        stream = self._stream
+        start, end = answer.start - self._began, answer.end - self._began
+        stream.advance(start)
+        usual = stream.limits
+        opening = StartBy(Part.PARTNER, tick_of(start + FIRST_NOTE_WITHIN))
+        try:
+            while self._inbox.empty() and not answer.complete:
+                time = now()
+                horizon = min(time - self._began + LOOKAHEAD, end)
+                too_long = self.engine.length - answer.committed(time).length > rewind_reach()
+                if stream.seconds > horizon or (too_long and stream.seconds > time - self._began):
+                    break
+                stream.limits = usual if answer.has_note else (*usual, opening)
+                before = stream.mark()
+                event = stream.generate(not_before=max(start, time - self._began), until=horizon)
+                if stream.seconds > end:
+                    stream.rewind(before)
+                    answer.complete = True
+                elif event is not None:
+                    answer.has_note |= isinstance(event, NoteOn)
+                    due = event.time + self._began
+                    answer.plan.append(_Planned(due, stream.mark()))
+                    self._scheduler.schedule(self._generation, [replace(event, time=due)])
+        finally:
+            stream.limits = usual
+
+    def _finish_answer(self, answer: _Answer) -> None:
+        """The answer has said what it had to: let go of what it holds, and listen."""
+        self._generation += 1
+        self._scheduler.begin(self._generation, release=True)
+        self._let_go(now())
+        self._answer = None
+        self._awaited = None
+        self._onsets.clear()
+
+    def _let_go(self, time: float) -> None:
+        """Write into the stream what the scheduler's release does: the partner's keys and pedal come up."""
+        offs: list[Event] = [
+            NoteOff(time, pitch, Part.PARTNER) for pitch in sorted(self._stream.partner_holds)
+        ]
+        if self._stream.partner_pedal:
+            offs.insert(0, Pedal(time, False, Part.PARTNER))
+        self._stream.hear([self._in_stream(event) for event in offs])
+
+    def _await(self, due: float, asked: float | None) -> None:
+        """Measure the reaction: until the first event due at `due` or later leaves, from `asked` or, where
+        that is None, from when the event was due."""
+        self._asked = asked
+        self._awaited = due
+
+    def _is_playing(self, answer: _Answer) -> bool:
+        return answer.begun or now() >= answer.start
+
+    def _snapshot(self, struck: bool = False) -> Snapshot:
+        answering = self._answer is not None and self._is_playing(self._answer)
+        onsets = tuple(self._onsets[-64:])
+        return Snapshot(now(), onsets, self._last_release, len(self._held), answering, struck)
+
+    def _in_stream(self, event: Event) -> Event:
+        return replace(event, time=max(event.time - self._began, 0.0))
+
+    def _warm_up(self) -> None:
+        """Run every shape the session will need once, so that the first note costs what the others do."""
+        mark = self._stream.mark()
+        for count in range(1, 9):
+            self.engine.extend([0] * count, [0] * count)
+        self._stream.rewind(mark)
+        for _ in range(8):
+            self._stream.generate(not_before=0.0, until=1.0)
+        self._stream.rewind(mark)
+        self._stream.tokens_generated = 0
+        self._stream.step_seconds.clear()
+
+
+def hung_notes(events: list[Event]) -> int:
+    """How many note-ons of a recorded output never got their off."""
+    held: set[int] = set()
+    for event in events:
+        match event:
+            case NoteOn():
+                held.add(event.pitch)
+            case NoteOff():
+                held.discard(event.pitch)
+    return len(held)

@@ -1,16 +1,18 @@
 """MIDI files in and out: all types, tempo maps, any division, overlapping notes, both pedal states.
 
-Parsing is mido's. What a file says wrongly is read as far as it is clear and refused, in one line that
-names the file, where it is not.
+What a file says wrongly is read as far as it is clear and refused, in one line that names the file, where
+it is not: docs/midi-files.md lists both. The bytes are parsed by :mod:`plugin_bridge.music.midi_bytes`.
+Writing is mido's. Its reader is not used here: a delta time that never ends takes it quadratic time (7 s
+for 300 kB), each event costs it 300 bytes, a key signature that is wrong costs the whole file, and an
+unknown meta event loses its delta time.
 """
 
 from __future__ import annotations
 
-import struct
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,20 @@ from plugin_bridge.files import atomic_path
 from plugin_bridge.music.chords import parse_chord
 from plugin_bridge.music.clip import Beat, ChordSpan, Clip, Note
 from plugin_bridge.music.events import Part, Pedal
+from plugin_bridge.music.midi_bytes import RawFile, RawTrack, parse_midi
 
 DRUM_CHANNEL = 9
 LARGEST_FILE = 32 * 2**20
 """Bytes. A larger file is no piece of music: MIDI of a whole day's playing is a tenth of it."""
 LONGEST_PIECE = 24 * 3600.0
 """Seconds."""
+MOST_BEATS = 200_000
+"""A day at 138 beats a minute."""
 
 _DEFAULT_TEMPO = 500_000  # microseconds a quarter note, by the specification
 _DIVISION = 480
+_SAME_TIME = 1e-3  # seconds
+_MOST_LEADING_BEATS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +82,34 @@ class MidiFile:
 
 def read_midi(path: Path) -> MidiFile:
     """Read a Standard MIDI File. Raises BridgeError, naming the file, when it cannot be."""
+    data = _content(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise BridgeError(
-                f"{path}: larger than {LARGEST_FILE >> 20} MB, which no piece of music is; split it"
-            )
-        parsed = mido.MidiFile(path, clip=True)
+        return _Reader(path, parse_midi(data)).read()
+    except ValueError as error:
+        raise BridgeError(
+            f"{path}: not a readable MIDI file ({error}); export it again from your DAW"
+        ) from error
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file; no more than `LARGEST_FILE` are read, whatever the size it reports."""
+    try:
+        if path.is_dir():
+            raise BridgeError(f"{path}: is a folder, not a MIDI file")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError as error:
         raise BridgeError(f"{path}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise BridgeError(f"{path}: is a folder, not a MIDI file") from error
-    except BridgeError:
-        raise
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        LookupError,
-        struct.error,
-        mido.midifiles.meta.KeySignatureError,
-    ) as error:
-        reason = str(error) or "the file ends too early"
+    except PermissionError as error:
+        raise BridgeError(f"{path}: you may not read this file; change its permissions") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BridgeError(f"{path}: cannot be read ({reason})") from error
+    if len(data) > LARGEST_FILE:
         raise BridgeError(
-            f"{path}: not a readable MIDI file ({reason}); export it again from your DAW"
-        ) from error
-    try:
-        return _Reader(path, parsed).read()
-    except (ValueError, OverflowError, ZeroDivisionError, MemoryError) as error:
-        raise BridgeError(
-            f"{path}: its timing makes no sense ({error}); export it again from your DAW"
-        ) from error
+            f"{path}: larger than {LARGEST_FILE >> 20} MB, which no piece of music is; split it"
+        )
+    return data
 
 
 class _TempoMap:
@@ -137,101 +141,89 @@ class _TempoMap:
 
 
 class _Reader:
-    """Turns mido's messages into tracks, beats and chords."""
+    """Turns what the file says into tracks, beats and chords."""
 
-    def __init__(self, path: Path, parsed: Any) -> None:
+    def __init__(self, path: Path, raw: RawFile) -> None:
         self.path = path
-        self.parsed = parsed
-        self.tempos: list[tuple[int, int]] = []
-        self.signatures: list[tuple[int, int, int]] = []
-        self.markers: list[tuple[int, str]] = []
+        self.raw = raw
+        self.map = _TempoMap(raw.division, raw.tempos)
+        self.last_note = 0  # in ticks
         self.last_tick = 0
-        self._scan_metas()
-        self.map = _TempoMap(parsed.ticks_per_beat, self.tempos)
 
     def read(self) -> MidiFile:
+        tracks = tuple(track for source in self.raw.tracks for track in self._tracks(source))
         if self.map.seconds(self.last_tick) > LONGEST_PIECE:
             raise BridgeError(
                 f"{self.path}: lasts more than a day, so its timing must be wrong; export it again"
             )
-        tracks = [track for source in self.parsed.tracks for track in self._tracks(source)]
         return MidiFile(
             self.path,
-            tuple(tracks),
+            tracks,
             tuple(self._beats()),
             tuple(self._chords()),
-            len({t for _, t in self.tempos}),
+            len({tempo for _, tempo in self.raw.tempos}),
         )
 
-    def _scan_metas(self) -> None:
-        for track in self.parsed.tracks:
-            tick = 0
-            for message in track:
-                tick += message.time
-                if message.type == "set_tempo":
-                    self.tempos.append((tick, message.tempo))
-                elif message.type == "time_signature":
-                    self.signatures.append((tick, message.numerator, message.denominator))
-                elif message.type == "marker":
-                    self.markers.append((tick, message.text))
-                elif message.type in ("note_on", "note_off"):
-                    self.last_tick = max(self.last_tick, tick)
-
-    def _tracks(self, source: Any) -> Iterator[Track]:
-        """One `Track` for each channel that plays in this track."""
+    def _tracks(self, source: RawTrack) -> Iterator[Track]:
+        """One `Track` for each channel that plays in this track. Of several notes open on one key the
+        oldest ends first; those that never end do so with the track."""
         notes: dict[int, list[Note]] = defaultdict(list)
         pedals: dict[int, list[Pedal]] = defaultdict(list)
         open_notes: dict[tuple[int, int], deque[tuple[float, int]]] = defaultdict(deque)
-        name, tick, time = "", 0, 0.0
-
-        def close(channel: int, pitch: int) -> None:
-            start, velocity = open_notes[channel, pitch].popleft()
-            notes[channel].append(Note(start, max(time, start), pitch, velocity))
-
-        for message in source:
-            tick += message.time
-            if message.type == "track_name":
-                name = name or message.name.strip()
-            elif message.type in ("note_on", "note_off"):
-                time = self.map.seconds(tick)
-                if message.type == "note_on" and message.velocity > 0:
-                    open_notes[message.channel, message.note].append((time, message.velocity))
-                elif open_notes[message.channel, message.note]:
-                    close(message.channel, message.note)  # the oldest first
-            elif message.type == "control_change" and message.control == 64:
-                down = message.value >= 64
-                lane = pedals[message.channel]
-                if down != (lane[-1].down if lane else False):
-                    lane.append(Pedal(self.map.seconds(tick), down, Part.PARTNER))
+        tick = 0
+        for tick, channel, pitch, velocity in source.keys:
+            time = self.map.seconds(tick)
+            waiting = open_notes[channel, pitch]
+            if velocity > 0:
+                waiting.append((time, velocity))
+            elif waiting:
+                start, struck = waiting.popleft()
+                notes[channel].append(Note(start, time, pitch, struck))
+        if any(open_notes.values()):
+            tick = source.end
+        time = self.map.seconds(tick)
         for (channel, pitch), waiting in open_notes.items():
-            while waiting:
-                close(channel, pitch)
+            notes[channel] += [Note(start, time, pitch, struck) for start, struck in waiting]
+        self.last_note = max(self.last_note, tick)
+        self.last_tick = max(self.last_tick, tick)
+        for tick, channel, value in source.pedals:
+            down, lane = value >= 64, pedals[channel]
+            if down != (lane[-1].down if lane else False):
+                lane.append(Pedal(self.map.seconds(tick), down, Part.PARTNER))
+                self.last_tick = max(self.last_tick, tick)
         for channel in sorted(notes.keys() | pedals.keys()):
-            yield Track(name, channel, tuple(sorted(notes[channel])), tuple(pedals[channel]))
+            yield Track(source.name, channel, tuple(sorted(notes[channel])), tuple(pedals[channel]))
 
     def _beats(self) -> Iterator[Beat]:
-        """Every beat from the start past the last note, by the time signatures."""
-        signatures = sorted(self.signatures) or [(0, 4, 4)]
-        if signatures[0][0] > 0:
+        """Every beat from the start past the last note, by the time signatures. A metre that nobody
+        plays in (0/4, 4/32, 65/8) is read as 4/4."""
+        after_last = self.last_note + 4 * self.map.ticks_per_beat
+        signatures = sorted(self.raw.signatures)  # of two at one tick the longer: some programs add a 1/4
+        if not signatures or signatures[0][0] > 0:
             signatures.insert(0, (0, 4, 4))
-        ends = [signature[0] for signature in signatures[1:]] + [self.last_tick + 4 * self.map.ticks_per_beat]
-        for (start, numerator, denominator), end in zip(signatures, ends, strict=True):
-            if not 1 <= numerator <= 64 or denominator not in (1, 2, 4, 8, 16):
-                numerator, denominator = 4, 4
+        starts = [min(start, after_last) for start, _, _ in signatures] + [after_last]
+        count = 0
+        for (_, *metre), start, end in zip(signatures, starts, starts[1:], strict=False):
+            playable = 1 <= metre[0] <= 64 and metre[1] in (1, 2, 4, 8, 16)
+            numerator, denominator = metre if playable else (4, 4)
             step = max(self.map.ticks_per_beat * 4 // denominator, 1)
-            if (end - start) / step > 200_000:
+            count += -(-(end - start) // step)
+            if count > MOST_BEATS:
                 raise BridgeError(f"{self.path}: has more beats than a day of music; export it again")
             for index, tick in enumerate(range(start, end, step)):
                 yield Beat(self.map.seconds(tick), index % numerator, numerator, 16 // denominator)
 
     def _chords(self) -> Iterator[ChordSpan]:
         """Markers that are chord symbols."""
-        for tick, text in sorted(self.markers):
+        for tick, text in sorted(self.raw.markers, key=lambda marker: marker[0]):
+            time = self.map.seconds(tick)
+            if time > LONGEST_PIECE:
+                return
             try:
                 chord = parse_chord(text)
             except BridgeError:
                 continue
-            yield ChordSpan(self.map.seconds(tick), chord)
+            yield ChordSpan(time, chord)
 
 
 def write_midi(clip: Clip, path: Path, *, tempo: float = 120.0) -> None:
@@ -279,17 +271,26 @@ def _track(name: str, messages: list[tuple[int, int, Any]]) -> Any:
 
 
 class _BeatClock:
-    """Seconds to ticks along a list of beats, or at a steady tempo where there is none."""
+    """Seconds to ticks along a list of beats, or at a steady tempo where there is none.
+
+    Tick 0 is 0 seconds. Time before the first beat is filled with whole beats, and a bar that is begun in
+    the middle with a shorter metre, so that every bar line of the clip is one in the file.
+    """
 
     def __init__(self, beats: tuple[Beat, ...], tempo: float) -> None:
-        self.beats = [b for i, b in enumerate(beats) if i == 0 or b.time > beats[i - 1].time + 1e-3]
+        self.beats = _rising(beats)
         if len(self.beats) < 2:
             self.beats = [Beat(0.0, 0), Beat(60.0 / tempo, 1)]
         first = self.beats[0]
-        length = self.beats[1].time - first.time
-        lead = first.time / length  # time before the first beat runs at the first beat's tempo
-        self.offset = round(lead * self._ticks(first))
-        self.starts = [self.offset]
+        if first.time > _SAME_TIME:
+            count = round(first.time / (self.beats[1].time - first.time))
+            count = min(max(count, 1), _MOST_LEADING_BEATS)
+            bar = first.beats_in_bar
+            self.beats = [
+                replace(first, time=first.time * index / count, number=(first.number - count + index) % bar)
+                for index in range(count)
+            ] + self.beats
+        self.starts = [0]
         for beat in self.beats[:-1]:
             self.starts.append(self.starts[-1] + self._ticks(beat))
         self.times = [beat.time for beat in self.beats]
@@ -306,17 +307,30 @@ class _BeatClock:
 
     def tempos(self) -> Iterator[tuple[int, int]]:
         last = 0
-        for index, beat in enumerate(self.beats[:-1]):
-            length = self.times[index + 1] - self.times[index]
-            micros = round(length * 1e6 * 4 / beat.sixteenths)
+        for start, beat, after in zip(self.starts, self.beats, self.beats[1:], strict=False):
+            micros = round((after.time - beat.time) * 1e6 * 4 / beat.sixteenths)
             if micros != last:
-                yield (0 if index == 0 else self.starts[index]), min(max(micros, 1), 0xFFFFFF)
+                yield start, min(max(micros, 1), 0xFFFFFF)
             last = micros
 
     def signatures(self) -> Iterator[tuple[int, int, int]]:
+        """(tick, numerator, denominator) where the metre changes, the pickup bar's first."""
         last = (0, 0)
-        for index, beat in enumerate(self.beats):
+        first = self.beats[0]
+        if first.number:
+            last = ((-first.number) % first.beats_in_bar, 16 // first.sixteenths)
+            yield 0, *last
+        for start, beat in zip(self.starts, self.beats, strict=True):
             metre = (beat.beats_in_bar, 16 // beat.sixteenths)
-            if metre != last and (beat.number == 0 or index == 0):
-                yield (0 if index == 0 and beat.number == 0 else self.starts[index]), *metre
+            if metre != last and beat.number == 0:
+                yield start, *metre
                 last = metre
+
+
+def _rising(beats: tuple[Beat, ...]) -> list[Beat]:
+    """The beats from 0 seconds on, each later than the one before."""
+    kept: list[Beat] = []
+    for beat in beats:
+        if beat.time > (kept[-1].time + _SAME_TIME if kept else -_SAME_TIME):
+            kept.append(beat)
+    return kept

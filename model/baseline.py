@@ -17,7 +17,7 @@ from model.ngram import WittenBell, _find, _mask, _pack, _run_starts, _Table
 from plugin_bridge.music import vocabulary as v
 
 _CHUNK = 2_000_000
-_COUNTED_BITS = 20  # below it a table of all k-grams is quicker than sorting
+_TABLE_BITS = 20  # up to it a table of all there could be is quicker than sorting and searching
 _LOWEST_KEY, _HIGHEST_KEY = -5, 6
 
 Tokens = NDArray[np.uint16]
@@ -94,8 +94,7 @@ def train_for(
         progress(len(grams))
         for index, known in enumerate(histories):
             # a longer history that is wanted ends in a shorter one that is: the search narrows
-            _, is_wanted = _find(known, (grams & _mask(index + 1, v.SIZE)) >> bits)
-            grams = grams[is_wanted]
+            grams = grams[_is_in(known, (grams & _mask(index + 1, v.SIZE)) >> bits, int(bits) * index)]
             found = _counted(grams & _mask(index + 1, v.SIZE), int(bits) * (index + 1))
             counts[index] = _merged(counts[index], found)
     return WittenBell(v.SIZE, order, tuple(_table(*each, bits) for each in counts))
@@ -114,9 +113,18 @@ def _chunks(streams: Iterable[Tokens]) -> Iterator[list[Tokens]]:
         yield chunk
 
 
+def _is_in(known: NDArray[np.uint64], histories: NDArray[np.uint64], width: int) -> NDArray[np.bool_]:
+    """Which of `histories`, of `width` bits, are in `known`, which is sorted."""
+    if width > _TABLE_BITS:
+        return _find(known, histories)[1]
+    table = np.zeros(1 << width, np.bool_)
+    table[known.astype(np.int64)] = True
+    return table[histories.astype(np.int64)]
+
+
 def _counted(grams: NDArray[np.uint64], width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The distinct k-grams of `width` bits, sorted, and how often each is there."""
-    if width > _COUNTED_BITS:
+    if width > _TABLE_BITS:
         return np.unique(grams, return_counts=True)
     counts = np.bincount(grams.astype(np.int64), minlength=1)
     present = np.flatnonzero(counts)

@@ -119,7 +119,8 @@ def _is_in(known: NDArray[np.uint64], histories: NDArray[np.uint64], width: int)
         return _find(known, histories)[1]
     table = np.zeros(1 << width, np.bool_)
     table[known.astype(np.int64)] = True
-    return table[histories.astype(np.int64)]
+    found: NDArray[np.bool_] = table[histories.astype(np.int64)]
+    return found
 
 
 def _counted(grams: NDArray[np.uint64], width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

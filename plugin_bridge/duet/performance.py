@@ -41,10 +41,10 @@ def performance(seconds: float) -> Clip:
     beat = 60.0 / TEMPO
     notes: list[Note] = []
     pedals: list[Pedal] = []
-    start, index = BAR / 4, 0
+    start, index = 0.0, 0
     while start + 2 * BAR <= max(seconds - BAR, 2.5 * BAR):
         for at, length, pitch, velocity in (*_PHRASES[index % len(_PHRASES)], *_LEFT):
-            onset = start + at * beat + touch.gauss(0.0, 0.008)
+            onset = max(start + at * beat + touch.gauss(0.0, 0.008), 0.0)
             loudness = min(max(velocity + round(touch.gauss(0, 3)), 1), 127)
             notes.append(Note(onset, onset + length * beat * 0.95, pitch, loudness, Part.PLAYER))
         for at in (0.1, 4.1):

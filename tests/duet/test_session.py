@@ -1,0 +1,175 @@
+"""A whole session over a loopback: it listens, answers, yields, and never leaves a note hanging."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from plugin_bridge.duet.phrases import PhraseRules
+from plugin_bridge.duet.session import DuetSession, SessionSettings
+from plugin_bridge.engine.bundle import Style
+from plugin_bridge.engine.engine import Engine
+from plugin_bridge.ports.loopback import Loopback, loopback_pair
+
+QUICK = SessionSettings(seed=1, rules=PhraseRules(shortest_pause=0.1, longest_pause=0.2, shortest_answer=1.0))
+
+
+class Host:
+    """The far end of the ports: records the partner's output and judges it."""
+
+    def __init__(self, end: Loopback) -> None:
+        self.end = end
+        self.received: list[tuple[float, bytes]] = []
+        end.listen(lambda message, when: self.received.append((when, bytes(message))))
+
+    def play(self, pitches: list[int], gap: float = 0.05) -> None:
+        for pitch in pitches:
+            self.end.send(bytes((0x90, pitch, 80)))
+            time.sleep(gap)
+            self.end.send(bytes((0x80, pitch, 0)))
+
+    def notes_on(self) -> list[float]:
+        return [when for when, m in self.received if m[0] & 0xF0 == 0x90 and m[2]]
+
+    def hanging(self) -> set[int]:
+        held: set[int] = set()
+        for _, (status, *data) in self.received:
+            if status & 0xF0 == 0x90 and data[1]:
+                assert data[0] not in held, "struck twice without an off"
+                held.add(data[0])
+            elif status & 0xF0 in (0x80, 0x90):
+                held.discard(data[0])
+        return held
+
+    def wait_for_notes(self, count: int, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while len(self.notes_on()) < count:
+            assert time.monotonic() < end, f"only {len(self.notes_on())} notes of the partner in {seconds} s"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def duet(style: Style) -> Iterator[tuple[DuetSession, Host]]:
+    ours, theirs = loopback_pair()
+    with ours, theirs:
+        session = DuetSession(Engine(style), ours, QUICK)
+        host = Host(theirs)
+        session.start()
+        try:
+            yield session, host
+        finally:
+            session.stop()
+
+
+def test_the_partner_answers_a_phrase_and_stops(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    host.play([60, 62, 64, 65])
+    assert not host.notes_on(), "the partner must listen while the player plays"
+    host.wait_for_notes(1)
+    time.sleep(2.0)
+    session.stop()
+    assert host.hanging() == set()
+    report = session.report()
+    assert (report.answers, report.player_notes) == (1, 4)
+    assert report.partner_notes == len(host.notes_on())
+    assert report.hung_notes == 0
+
+
+def test_the_partner_yields_when_the_player_comes_back(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    host.play([60, 62, 64, 65])
+    host.wait_for_notes(2)
+    host.end.send(bytes((0x90, 72, 90)))
+    time.sleep(0.5)
+    after = time.monotonic()
+    assert host.hanging() == set(), "everything of the partner's is released"
+    count = len(host.notes_on())
+    time.sleep(0.5)
+    assert len(host.notes_on()) == count, f"it plays on {after}"
+    host.end.send(bytes((0x80, 72, 0)))
+    session.stop()
+    assert session.report().yields == 1
+
+
+def test_two_notes_are_no_phrase(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    host.play([60, 62])
+    time.sleep(1.0)
+    session.stop()
+    assert host.notes_on() == []
+    assert session.report().answers == 0
+
+
+def test_what_is_no_note_changes_nothing(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    for message in (b"\xf8", b"\xfe", b"\xf0\x7d\x01\xf7", b"\xb0\x07\x64", b"\xe0\x00\x40", b"\xc0\x05"):
+        host.end.send(message)
+    host.play([60, 62, 64])
+    host.wait_for_notes(1)
+    session.stop()
+    assert session.report().player_notes == 3
+
+
+def test_random_play_for_a_while_hangs_nothing(style: Style) -> None:
+    dice = random.Random(3)
+    ours, theirs = loopback_pair()
+    with ours, theirs:
+        host = Host(theirs)
+        with DuetSession(Engine(style), ours, QUICK) as session:
+            end = time.monotonic() + 8.0
+            while time.monotonic() < end:
+                pitch = dice.randint(40, 90)
+                theirs.send(bytes((dice.choice((0x90, 0x90, 0x80)), pitch, dice.randint(0, 127))))
+                if dice.random() < 0.2:
+                    theirs.send(bytes((0xB0, 64, dice.choice((0, 127)))))
+                if dice.random() < 0.05:
+                    theirs.send(bytes((0xB0, 123, 0)))
+                time.sleep(dice.choice((0.001, 0.02, 0.05, 0.4)))
+        assert host.hanging() == set()
+        assert session.report().hung_notes == 0
+        assert session.failure is None
+
+
+def test_a_flood_is_heard_and_survived(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    for index in range(1500):
+        host.end.send(bytes((0x90, 40 + index % 40, 70)))
+        host.end.send(bytes((0x80, 40 + index % 40, 0)))
+    time.sleep(3.0)
+    session.stop()
+    assert session.report().player_notes == 1500
+    assert host.hanging() == set()
+
+
+def test_a_failure_of_the_model_ends_with_everything_off(style: Style) -> None:
+    ours, theirs = loopback_pair()
+    with ours, theirs:
+        engine = Engine(style)
+        host = Host(theirs)
+        session = DuetSession(engine, ours, QUICK)
+        session.start()
+        host.play([60, 62, 64, 65])
+        host.wait_for_notes(1)
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("the model broke")
+
+        engine.extend = broken  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="the model broke"):
+            session.wait(10.0)
+        session.stop()
+        assert host.hanging() == set()
+
+
+def test_the_clip_holds_both_parts(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    host.play([60, 62, 64, 65])
+    host.wait_for_notes(3)
+    session.stop()
+    clip = session.clip()
+    report = session.report()
+    assert sum(note.part == 0 for note in clip.notes) == report.player_notes
+    assert sum(note.part == 1 for note in clip.notes) == report.partner_notes

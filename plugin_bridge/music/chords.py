@@ -41,6 +41,10 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 QUALITY_NAMES = tuple(QUALITIES)
 
 
+_OPEN_QUALITIES = ("6", "m6", "7", "m7", "maj7", "mmaj7", "m7b5", "7sus4")
+"""Qualities after which an alteration is written without brackets."""
+
+
 def _pitch_class(name: str) -> int:
     return (_LETTERS[name[0]] + sum(_ACCIDENTALS[sign] for sign in name[1:])) % 12
 
@@ -98,9 +102,9 @@ class Chord:
             text = f"{self.root}6/9"
         elif self.tensions:
             first, others = self.tensions[0], "".join(self.tensions[1:])
-            if first in ("9", "11", "13") and self.quality.endswith("7"):
+            if first in ("9", "11", "13") and self.quality in ("7", "m7", "maj7", "mmaj7"):
                 text = f"{self.root}{self.quality[:-1]}{first}{others}"
-            elif self.quality in ("", "m") and not first.startswith("add"):
+            elif self.quality not in _OPEN_QUALITIES and not first.startswith("add"):
                 text += f"({first}{others})"
             else:
                 text += first + others
@@ -117,8 +121,10 @@ _ROOT = re.compile(r"([A-Ga-g])([b#♭♯]{0,2})")
 _SPELLINGS = (
     ("♭", "b"),
     ("♯", "#"),
-    ("Δ", "maj"),
-    ("△", "maj"),
+    ("Δ7", "maj7"),
+    ("Δ", "maj7"),
+    ("△7", "maj7"),
+    ("△", "maj7"),
     ("^7", "maj7"),
     ("^", "maj7"),
     ("ø", "hdim"),
@@ -132,9 +138,9 @@ _BASES: tuple[tuple[str, str], ...] = (
     (r"(?:dim|o)7", "dim7"),
     (r"(?:dim|o)", "dim"),
     (r"(?:m|min|-)\(?(?:maj|ma|M|j)(?=7|9|11|13)", "mmaj7"),
-    (r"(?:min|mi|m|-)(?!aj)(?=7|9|11|13)", "m7"),
-    (r"(?:min|mi|m|-)(?!aj)6", "m6"),
-    (r"(?:min|mi|m|-)(?!aj)", "m"),
+    (r"(?:min|mi|m|-)(?!aj|a[791])(?=7|9|11|13)", "m7"),
+    (r"(?:min|mi|m|-)(?!aj|a[791])6", "m6"),
+    (r"(?:min|mi|m|-)(?!aj|a[791])", "m"),
     (r"(?:maj|ma|M|j)(?=7|9|11|13)", "maj7"),
     (r"(?:maj|ma|M|j)6", "6"),
     (r"(?:aug|\+)maj7", "augmaj7"),

@@ -116,10 +116,11 @@ def _chunks(streams: Iterable[Tokens]) -> Iterator[list[Tokens]]:
 def _is_in(known: NDArray[np.uint64], histories: NDArray[np.uint64], width: int) -> NDArray[np.bool_]:
     """Which of `histories`, of `width` bits, are in `known`, which is sorted."""
     if width > _TABLE_BITS:
-        return _find(known, histories)[1]
+        found: NDArray[np.bool_] = _find(known, histories)[1]
+        return found
     table = np.zeros(1 << width, np.bool_)
     table[known.astype(np.int64)] = True
-    found: NDArray[np.bool_] = table[histories.astype(np.int64)]
+    found = table[histories.astype(np.int64)]
     return found
 
 

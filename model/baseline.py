@@ -117,10 +117,10 @@ def _is_in(known: NDArray[np.uint64], histories: NDArray[np.uint64], width: int)
     """Which of `histories`, of `width` bits, are in `known`, which is sorted."""
     if width > _TABLE_BITS:
         found: NDArray[np.bool_] = _find(known, histories)[1]
-        return found
-    table = np.zeros(1 << width, np.bool_)
-    table[known.astype(np.int64)] = True
-    found = table[histories.astype(np.int64)]
+    else:
+        table = np.zeros(1 << width, np.bool_)
+        table[known.astype(np.int64)] = True
+        found = table[histories.astype(np.int64)]
     return found
 
 

@@ -1,0 +1,108 @@
+"""The acceptance of the live duet: another process plays in real time and records, through real ports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import JackServer
+
+from plugin_bridge.duet.performance import performance
+from plugin_bridge.engine.bundle import Style
+from plugin_bridge.music.midi_file import read_midi, write_midi
+
+HOST = Path(__file__).parents[1] / "fakes" / "midi_host.py"
+
+
+def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder), "--seed", "1",
+        "--report", str(folder / "report.json"), "--save", str(folder / "both.mid"), *more,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "listening on 'Plugin Bridge In'" in line, line + (process.stdout.read() or "")
+    return process
+
+
+def _host(server: JackServer, midi: Path, record: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable, str(HOST), str(midi), str(record), "--out-port", "Plugin Bridge In",
+        "--in-port", "Plugin Bridge Out", "--api", "jack", "--tail", "4",
+    ]  # fmt: skip
+    return subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _judge(rows: list[tuple[float, list[int]]]) -> int:
+    """Every note-on has its off, in order, and nothing sounds at the end. Returns how many notes there were."""
+    held: set[int] = set()
+    notes, last = 0, 0.0
+    for when, message in rows:
+        assert when >= last
+        last = when
+        kind = message[0] & 0xF0
+        if kind == 0x90 and message[2] > 0:
+            assert message[1] not in held, f"{message[1]} struck twice"
+            held.add(message[1])
+            notes += 1
+        elif kind in (0x80, 0x90):
+            held.discard(message[1])
+    assert held == set()
+    return notes
+
+
+def test_a_real_performance_through_real_ports(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
+    midi, record = tmp_path / "played.mid", tmp_path / "record.json"
+    played = performance(24.0)
+    write_midi(played, midi)
+    process = _jam(style, jack_server, tmp_path)
+    host = _host(jack_server, midi, record)
+    out, _ = host.communicate(timeout=90)
+    assert host.returncode == 0, out
+    process.terminate()  # a session told to end ends in order
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, out
+    report = json.loads((tmp_path / "report.json").read_text())
+    recorded = json.loads(record.read_text())
+    notes = _judge([(row[0], row[1]) for row in recorded["recorded"]])
+    assert report["transport"] == "jack"
+    assert notes == report["partner_notes"] > 0
+    assert report["player_notes"] == len(played.notes)
+    assert report["hung_notes"] == 0
+    assert report["answers"] >= 1
+    assert report["lateness_ms"]["n"] >= notes
+    tracks = {track.name: len(track.notes) for track in read_midi(tmp_path / "both.mid").tracks}
+    assert tracks == {"player": report["player_notes"], "partner": report["partner_notes"]}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+def test_interrupted_in_the_middle_of_a_note(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
+    import signal
+
+    midi, record = tmp_path / "played.mid", tmp_path / "record.json"
+    write_midi(performance(24.0), midi)
+    process = _jam(style, jack_server, tmp_path)
+    host = _host(jack_server, midi, record)
+    time.sleep(9.0)  # the answer to the first phrase is sounding
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, out
+    host.communicate(timeout=90)
+    recorded = json.loads(record.read_text())
+    _judge([(row[0], row[1]) for row in recorded["recorded"]])
+
+
+def test_ports_that_are_not_there(jack_server: JackServer, style: Style) -> None:
+    command = [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder), "--input", "No Such Piano"]
+    done = subprocess.run(command, env=jack_server.env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("plugin-bridge: error: ")
+    assert "No Such Piano" in done.stderr
+    assert done.stderr.count("\n") == 1

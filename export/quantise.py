@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import onnx
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -12,6 +14,7 @@ ACCURACY_LEVEL = 4
 
 def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` with the weights of its matrix products in 8 bits; tables and norms stay."""
+    logging.getLogger(MatMulNBitsQuantizer.__module__).setLevel(logging.WARNING)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]

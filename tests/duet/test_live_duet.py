@@ -35,7 +35,7 @@ def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subproce
 def _host(server: JackServer, midi: Path, record: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable, str(HOST), str(midi), str(record), "--out-port", "Plugin Bridge In",
-        "--in-port", "Plugin Bridge Out", "--api", "jack", "--tail", "4",
+        "--in-port", "Plugin Bridge Out", "--api", "jack", "--tail", "12",
     ]  # fmt: skip
     return subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

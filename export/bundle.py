@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def _chunks(length: int) -> list[tuple[int, int]]:
     starts = [0]
     while starts[-1] < length:
         starts.append(min(starts[-1] + (1, 1, 5, 64, 17)[len(starts) % 5], length))
-    return list(zip(starts[:-1], starts[1:], strict=True))
+    return list(pairwise(starts))
 
 
 def _random_plan(rng: np.random.Generator) -> PlanWindow:
@@ -154,8 +155,9 @@ def _describe(
 ) -> dict[str, Any]:
     config = network.config
     sizes = Sizes(
-        network.parameter_count, config.layers, config.heads, config.head_width, config.context, config.window,
-        config.chord_layers, PLAN_BEFORE, PLAN_AFTER,
+        parameters=network.parameter_count, layers=config.layers, heads=config.heads,
+        head_width=config.head_width, context=config.context, window=config.window,
+        chord_layers=config.chord_layers, plan_before=PLAN_BEFORE, plan_after=PLAN_AFTER,
     )  # fmt: skip
     state = meta["state"]
     return {

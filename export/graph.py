@@ -164,8 +164,8 @@ def _distances(builder: GraphBuilder, cache: str, length: str, span: int) -> str
 
 
 def _attention(
-    builder: GraphBuilder, name: str, attention: object, x: str, length: str, buckets: str, cache: str, index: int,
-    config: NetworkConfig,
+    builder: GraphBuilder, name: str, attention: object, x: str, length: str, buckets: str, cache: str,
+    index: int, config: NetworkConfig,
 ) -> str:  # fmt: skip
     heads, width = config.heads, config.head_width
     scale = 1 / math.sqrt(width)
@@ -180,8 +180,8 @@ def _attention(
     bias = builder.add("GatherElements", relative, spread, axis=3)
     attended, _, _ = builder.add_many(
         "GroupQueryAttention", qkv, "", "", f"past_key_{index}", f"past_value_{index}", f"{cache}_last",
-        f"{cache}_total", "", "", "", bias, domain=MICROSOFT, num_heads=heads, kv_num_heads=heads, scale=scale,
-        local_window_size=config.span(index),
+        f"{cache}_total", "", "", "", bias, domain=MICROSOFT, num_heads=heads, kv_num_heads=heads,
+        scale=scale, local_window_size=config.span(index),
         outputs=[f"{name}.attended", f"present_key_{index}", f"present_value_{index}"],
     )  # fmt: skip
     return _linear(builder, f"{name}.out", attention.out.weight, attended)  # type: ignore[attr-defined]

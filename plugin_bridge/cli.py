@@ -114,7 +114,8 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
         f"You hear {report['player_notes']} notes of the player and {report['partner_notes']} of the partner;"
     )
     click.echo(f"{report['hung_notes']} notes hang; reaction {_spread(report['reaction_ms'])}, "
-               f"lateness {_spread(report['lateness_ms'])}, a model step {_spread(report['step_ms'])}.")  # fmt: skip
+               f"lateness {_spread(report['lateness_ms'])}, "
+               f"a model step {_spread(report['step_ms'])}.")  # fmt: skip
     click.echo(f"Listen to {folder / 'duet.wav'}, look at {folder / 'duet.png'}, open {folder / 'duet.mid'}.")
 
 
@@ -255,7 +256,7 @@ def styles(as_json: bool) -> None:
     """List the installed styles."""
     from plugin_bridge.engine.bundle import installed_styles, load_style
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in installed_styles():
         try:
             style = load_style(folder)
@@ -274,7 +275,8 @@ def styles(as_json: bool) -> None:
             click.echo(f"{row['name']}: {row['problem']}")
         else:
             click.echo(
-                f"{row['name']}: {row['parameters'] / 1e6:.1f} M parameters, {row['precision']}, {row['folder']}"
+                f"{row['name']}: {row['parameters'] / 1e6:.1f} M parameters, {row['precision']}, "
+                f"{row['folder']}"
             )
 
 
@@ -338,7 +340,8 @@ def prepare(
         _print_json(asdict(summary))
         return
     click.echo(
-        f"{output}: {summary.pieces} pieces, {summary.notes} notes, {summary.hours:.1f} h, {summary.tokens} tokens"
+        f"{output}: {summary.pieces} pieces, {summary.notes} notes, {summary.hours:.1f} h, "
+        f"{summary.tokens} tokens"
     )
     for name, count in sorted(summary.by_source.items()):
         click.echo(f"  {name}: {count} pieces")
@@ -384,8 +387,8 @@ def train() -> None:
 @click.option("--bf16/--no-bf16", default=False, show_default=True, help="Compute in bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def train_base_command(
-    data: Path, folder: Path, size: str, steps: int, batch: int, length: int, accumulate: int, learning_rate: float,
-    warmup: int, evaluate_every: int, patience: int, mix: tuple[str, ...], bf16: bool, seed: int,
+    data: Path, folder: Path, size: str, steps: int, batch: int, length: int, accumulate: int,
+    learning_rate: float, warmup: int, evaluate_every: int, patience: int, mix: tuple[str, ...], bf16: bool, seed: int,
 ) -> None:  # fmt: skip
     """Train a base style from prepared data; resumes where it was."""
     training = _training_module("model.training")
@@ -395,14 +398,14 @@ def train_base_command(
         (name, _number(value, name)) for name, value in (_pair(text, "--mix SOURCE=WEIGHT") for text in mix)
     )
     config = training.TrainingConfig(
-        steps=steps, batch=batch, length=length, accumulate=accumulate, learning_rate=learning_rate, warmup=warmup,
-        evaluate_every=evaluate_every, patience=patience, mix=weights, bf16=bf16, seed=seed,
+        steps=steps, batch=batch, length=length, accumulate=accumulate, learning_rate=learning_rate,
+        warmup=warmup, evaluate_every=evaluate_every, patience=patience, mix=weights, bf16=bf16, seed=seed,
     )  # fmt: skip
 
     def report(progress: Any) -> None:
         click.echo(
-            f"step {progress.step}: training {progress.train_nats:.4f}, held out {progress.valid_nats:.4f} nats a "
-            f"token; {progress.tokens / 1e6:.1f} M tokens in {progress.seconds / 60:.1f} min"
+            f"step {progress.step}: training {progress.train_nats:.4f}, "
+            f"held out {progress.valid_nats:.4f} nats a token; {progress.tokens / 1e6:.1f} M tokens in {progress.seconds / 60:.1f} min"
         )
 
     trainer = train_base(data, folder, network, config, report)

@@ -57,11 +57,11 @@ def _ports() -> Iterator[Finding]:
 
     report = transport_report()
     if report.transport == "loopback":
-        mend = "start a JACK server (jackd, PipeWire) or load ALSA's sequencer (modprobe snd-seq), then run this again"
+        mend = "start a JACK server (jackd, PipeWire) or load ALSA's sequencer (modprobe snd-seq)"
         yield Finding("MIDI", str(report), False, mend)
         return
     if report.transport == "winmm":
-        mend = "for virtual ports install loopMIDI or use Windows MIDI Services, then name them to jam --input and --output"
+        mend = "for virtual ports install loopMIDI or use Windows MIDI Services, then give jam their names"
         yield Finding("MIDI", str(report), True, mend)
     try:
         found = list_ports()

@@ -52,7 +52,8 @@ def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) 
         with session:
             through = available_transport() if ports.transport == "loopback" else ports.transport
             ready(
-                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({through}); Ctrl-C ends"
+                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({through}); "
+                "Ctrl-C ends"
             )
             session.wait(request.seconds, stopped)
     return JamResult(session.clip(), session.report())

@@ -84,6 +84,18 @@ class PlanWindow:
 class Engine:
     """A style, loaded, with the cache of one stream."""
 
+    style: Style
+    _length: int
+    _bands: tuple[_Band, _Band]
+    _bindings: dict[int, _Binding]
+    _values: dict[str, Any]
+    _outputs: list[tuple[str, Any]]
+    _entries: int
+    _plan_names: list[str]
+    _plan_arrays: dict[str, NDArray[np.float32]]
+    _plan_entries: tuple[tuple[int, int, int] | None, ...]
+    _mask: NDArray[np.float32]
+
     def __init__(self, style: Style, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
         """Raises BridgeError when the graphs cannot be loaded. `threads` of the session; one is best for
         steps of a model this small."""
@@ -122,7 +134,8 @@ class Engine:
         if not 0 < len(tokens) == len(metre):
             raise ValueError("extend needs at least one token, and a metrical position for each")
         logits = self.extend_all(tokens, metre) if len(tokens) > CHUNK else self._pass(tokens, metre)
-        return logits[-1]
+        last: NDArray[np.float32] = logits[-1]
+        return last
 
     def extend_all(self, tokens: Sequence[int], metre: Sequence[int]) -> NDArray[np.float32]:
         """As `extend`, with the logits after every token, float32 [S, V] (a copy)."""
@@ -185,9 +198,9 @@ class Engine:
     def _allocate(self) -> None:
         sizes = self.style.sizes
         self._length = 0
-        self._bindings: dict[int, _Binding] = {}
-        self._values: dict[str, Any] = {}
-        self._outputs: list[tuple[str, Any]] = []
+        self._bindings = {}
+        self._values = {}
+        self._outputs = []
         context, window = (_band(sizes, span) for span in (sizes.context, sizes.window))
         self._bands = (context, window)
         for name, band in (("context", context), ("window", window)):
@@ -201,7 +214,7 @@ class Engine:
                 self._outputs.append((f"present_{kind}_{layer}", self._share(f"past_{kind}_{layer}", buffer)))
         self._entries = sizes.plan_before + 1 + sizes.plan_after
         self._plan_names = [out.name for out in self._plan_session.get_outputs()]
-        self._plan_arrays: dict[str, NDArray[np.float32]] = {}
+        self._plan_arrays = {}
         for name in self._plan_names:
             ends = (sizes.head_width, 1 + self._entries)
             shape = ends if name.startswith("plan_key") else ends[::-1]
@@ -209,7 +222,7 @@ class Engine:
             self._share(name, self._plan_arrays[name])
         self._mask = np.zeros((1, 1, 1, 1 + self._entries), np.float32)
         self._share("plan_mask", self._mask)
-        self._plan_entries: tuple[tuple[int, int, int] | None, ...] = ()
+        self._plan_entries = ()
         self.set_plan(None)
 
     def _share(self, name: str, array: NDArray[Any]) -> Any:

@@ -37,7 +37,7 @@ class Request:
     def __post_init__(self) -> None:
         if not 20 <= self.tempo <= 400:
             raise BridgeError(f"tempo {self.tempo:g} is not between 20 and 400 beats a minute")
-        if not 1 <= self.bars or self.bars * self.bar_seconds > LONGEST_SECONDS:
+        if self.bars < 1 or self.bars * self.bar_seconds > LONGEST_SECONDS:
             raise BridgeError(f"bars {self.bars}: a clip has at least one bar and lasts at most an hour")
 
     @property

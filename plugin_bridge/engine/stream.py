@@ -169,7 +169,8 @@ class Stream:
 
     def _feed(self, tokens: Sequence[int]) -> None:
         """Append tokens to cache and grammar, the plan and the metre moving along with the time."""
-        start, metre = 0, []
+        start = 0
+        metre: list[int] = []
         for index, token in enumerate(tokens):
             self._grammar.push(token)
             seconds = self._grammar.tick * v.TICK_SECONDS

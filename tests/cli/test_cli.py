@@ -82,7 +82,9 @@ def test_generate_goes_on_from_a_prompt(style: Style, tmp_path: Path) -> None:
     prompt = Clip(tuple(Note(i * 0.5, i * 0.5 + 0.4, 60 + i, 80, Part.PLAYER) for i in range(8)))
     write_midi(prompt, tmp_path / "prompt.mid")
     out = tmp_path / "out.mid"
-    done = run("generate", "--prompt", tmp_path / "prompt.mid", "--bars", "2", "--style", style.folder, "-o", out)
+    done = run(
+        "generate", "--prompt", tmp_path / "prompt.mid", "--bars", "2", "--style", style.folder, "-o", out
+    )
     assert done.returncode == 0, done.stderr
     notes = sorted(note for track in read_midi(out).tracks for note in track.notes)
     assert [note.pitch for note in notes[:8]] == list(range(60, 68))
@@ -107,7 +109,9 @@ def test_generate_goes_on_from_a_prompt(style: Style, tmp_path: Path) -> None:
         (["no-such-command"], "no-such-command"),
     ],
 )
-def test_bad_input_is_one_line(arguments: list[str], about: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line(
+    arguments: list[str], about: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     refused(run(*arguments), about)
     assert not (tmp_path / "x.mid").exists()

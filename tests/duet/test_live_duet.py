@@ -37,11 +37,13 @@ def _host(server: JackServer, midi: Path, record: Path) -> subprocess.Popen[str]
         sys.executable, str(HOST), str(midi), str(record), "--out-port", "Plugin Bridge In",
         "--in-port", "Plugin Bridge Out", "--api", "jack", "--tail", "12",
     ]  # fmt: skip
-    return subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def _judge(rows: list[tuple[float, list[int]]]) -> int:
-    """Every note-on has its off, in order, and nothing sounds at the end. Returns how many notes there were."""
+    """Every note-on has its off, in order, and nothing sounds at the end. Returns the number of notes."""
     held: set[int] = set()
     notes, last = 0, 0.0
     for when, message in rows:
@@ -100,8 +102,19 @@ def test_interrupted_in_the_middle_of_a_note(jack_server: JackServer, style: Sty
 
 
 def test_ports_that_are_not_there(jack_server: JackServer, style: Style) -> None:
-    command = [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder), "--input", "No Such Piano"]
-    done = subprocess.run(command, env=jack_server.env, capture_output=True, text=True, timeout=60, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "plugin_bridge.cli",
+        "jam",
+        "--style",
+        str(style.folder),
+        "--input",
+        "No Such Piano",
+    ]
+    done = subprocess.run(
+        command, env=jack_server.env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("plugin-bridge: error: ")
     assert "No Such Piano" in done.stderr

@@ -12,7 +12,8 @@ EIGHTHS = tuple(10.0 + i * 0.25 for i in range(9))  # the last at 12.0
 
 def _at(now: float, **changes: object) -> Snapshot:
     values: dict[str, object] = {
-        "now": now, "onsets": EIGHTHS, "last_release": 12.2, "held": 0, "answering": False, "player_struck": False
+        "now": now, "onsets": EIGHTHS, "last_release": 12.2, "held": 0, "answering": False,
+        "player_struck": False,
     }  # fmt: skip
     return Snapshot(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -51,7 +52,9 @@ def test_listening_says_when_to_look_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gaps", "least", "most"), [(0.1, 0.4, 0.4), (0.5, 0.85, 0.95), (3.0, 1.6, 1.6)], ids=["fast", "calm", "slow"]
+    ("gaps", "least", "most"),
+    [(0.1, 0.4, 0.4), (0.5, 0.85, 0.95), (3.0, 1.6, 1.6)],
+    ids=["fast", "calm", "slow"],
 )
 def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, most: float) -> None:
     assert least <= pause_after([i * gaps for i in range(10)], RULES) <= most

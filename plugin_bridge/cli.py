@@ -28,6 +28,13 @@ _Item = TypeVar("_Item")
 PROGRAM = "plugin-bridge"
 _PATH = click.Path(path_type=Path)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_adherence = click.option(
+    "--adherence",
+    type=click.FloatRange(0, 20),
+    default=3.0,
+    show_default=True,
+    help="How strictly to keep to the chords: nats taken from notes outside them.",
+)
 _style = click.option(
     "--style", "style_name", default="base", show_default=True, help="A style's name or folder."
 )
@@ -140,6 +147,7 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option(
     "--tempo", type=click.FloatRange(20, 400), default=120.0, show_default=True, help="Tempo of the chart."
 )
+@_adherence
 @click.option("--seconds", type=click.FloatRange(min=1.0), help="Stop after so long; without it: Ctrl-C.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--report", "report_path", type=_PATH, help="Write report.json here at the end.")
@@ -147,15 +155,15 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @_json
 def jam(
     source: str | None, target: str | None, input_name: str, output_name: str, style_name: str, mode: str,
-    chords: str | None, tempo: float, seconds: float | None, seed: int, report_path: Path | None,
-    save: Path | None, as_json: bool,
+    chords: str | None, tempo: float, adherence: float, seconds: float | None, seed: int,
+    report_path: Path | None, save: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases and yields when you come back."""
     from plugin_bridge.duet.live import JamRequest, jam_live
     from plugin_bridge.duet.report import write_report
     from plugin_bridge.music.midi_file import write_midi
 
-    request = JamRequest(source, target, input_name, output_name, chords, tempo, seconds, seed)
+    request = JamRequest(source, target, input_name, output_name, chords, tempo, adherence, seconds, seed)
     for path in (report_path, save):
         if path is not None:
             _folder(path.parent)
@@ -187,8 +195,7 @@ def jam(
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 4), help="Without it, the style's own.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Without it, the style's own.")
-@click.option("--adherence", type=click.FloatRange(0, 20), default=0.0, show_default=True,
-              help="Nats taken from notes outside the chord.")  # fmt: skip
+@_adherence
 @click.option("--prompt", type=_PATH, help="A MIDI file to play first and go on from.")
 @click.option("-o", "--output", type=_PATH, required=True, help="The MIDI file to write.")
 @_json
@@ -424,19 +431,30 @@ def train_base_command(
     "--clips", type=click.IntRange(min=0), default=100, show_default=True, help="Clips to generate."
 )
 @click.option("--clip-seconds", type=click.FloatRange(5, 300), default=30.0, show_default=True)
+@_adherence
 @_json
 def evaluate(
     data: Path, style_name: str, train_data: Path | None, split: str, max_tokens: int, clips: int,
-    clip_seconds: float, as_json: bool,
+    clip_seconds: float, adherence: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a style: nats a token and a note beside n-grams, chord-tone rate, validity, copying."""
     module = _training_module("model.evaluate")
     options = module.EvaluationOptions(
-        split=split, max_tokens=max_tokens, clips=clips, clip_seconds=clip_seconds, train_data=train_data
+        split=split,
+        max_tokens=max_tokens,
+        clips=clips,
+        clip_seconds=clip_seconds,
+        train_data=train_data,
+        chord_bias=adherence,
     )
-    report = module.evaluate(
-        _load(style_name), data, options, progress=lambda text: click.echo(text, err=True)
-    )
+    stages: set[str] = set()
+
+    def progress(stage: str, share: float) -> None:
+        if stage not in stages:
+            stages.add(stage)
+            click.echo(f"{stage} ...", err=True)
+
+    report = module.evaluate(_load(style_name), data, options, progress)
     if as_json:
         _print_json(report)
     else:

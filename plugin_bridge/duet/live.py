@@ -29,6 +29,7 @@ class JamRequest:
     output_name: str
     chords: str | None
     tempo: float
+    adherence: float
     seconds: float | None
     seed: int
 
@@ -64,9 +65,8 @@ def _settings(request: JamRequest) -> SessionSettings:
         return SessionSettings(seed=request.seed)
     length = min(request.seconds or LONGEST_SECONDS, LONGEST_SECONDS)
     chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=length)
-    return SessionSettings(
-        seed=request.seed, chart=chart, metre_at=metre_from(steady_beats(request.tempo, length))
-    )
+    metre_at = metre_from(steady_beats(request.tempo, length))
+    return SessionSettings(seed=request.seed, chart=chart, metre_at=metre_at, chord_bias=request.adherence)
 
 
 def _endpoint(wanted: str | None, name: str) -> Endpoint:

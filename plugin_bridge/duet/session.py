@@ -22,7 +22,7 @@ from plugin_bridge.duet.phrases import Decision, Move, PhraseRules, Snapshot, de
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.generation import DEFAULT_LIMITS
+from plugin_bridge.engine.generation import DEFAULT_ADHERENCE, DEFAULT_LIMITS
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.engine.stream import Mark, MetreAt, Stream, rewind_reach, unknown_metre
 from plugin_bridge.errors import BridgeError
@@ -53,7 +53,7 @@ class SessionSettings:
     rules: PhraseRules = field(default_factory=PhraseRules)
     chart: Chart | None = None
     metre_at: MetreAt = unknown_metre
-    chord_bias: float = 0.0
+    chord_bias: float = DEFAULT_ADHERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from plugin_bridge.music.rhythm import metrical_positions, steady_beats
 
 DEFAULT_LIMITS: tuple[Limit, ...] = (PitchRange(24, 105), Polyphony(12))
 LONGEST_SECONDS = 3600.0
+DEFAULT_ADHERENCE = 3.0
+"""Nats taken from new notes outside the chord where there is a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Request:
     chords: tuple[Chord | None, ...] = ()
     seed: int = 0
     sampling: SamplingParameters | None = None
-    chord_bias: float = 0.0
+    chord_bias: float = DEFAULT_ADHERENCE
     prompt: Clip | None = None
 
     def __post_init__(self) -> None:

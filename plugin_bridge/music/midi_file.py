@@ -280,7 +280,8 @@ class _BeatClock:
     def __init__(self, beats: tuple[Beat, ...], tempo: float) -> None:
         self.beats = _rising(beats)
         if len(self.beats) < 2:
-            self.beats = [Beat(0.0, 0), Beat(60.0 / tempo, 1)]
+            length = round(60e6 / tempo) * 1e-6  # as the file can say it, so that nothing drifts
+            self.beats = [Beat(0.0, 0), Beat(length, 1)]
         first = self.beats[0]
         if first.time > _SAME_TIME:
             count = round(first.time / (self.beats[1].time - first.time))

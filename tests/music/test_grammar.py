@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from music_strategies import clips
 
@@ -84,7 +84,6 @@ def walk(
     return events
 
 
-@settings(deadline=None)
 @given(LIMITS, st.integers(0, 2**32), st.integers(1, 250))
 def test_random_walks_write_nothing_invalid(limits: list[Limit], seed: int, steps: int) -> None:
     grammar, decoder = Grammar(), Decoder()
@@ -101,7 +100,6 @@ def test_random_walks_write_nothing_invalid(limits: list[Limit], seed: int, step
                 assert limit.low <= event.pitch <= limit.high
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 2**32))
 def test_polyphony_is_never_exceeded(notes: int, seed: int) -> None:
     grammar, decoder, dice = Grammar(), Decoder(), random.Random(seed)
@@ -110,7 +108,6 @@ def test_polyphony_is_never_exceeded(notes: int, seed: int) -> None:
         assert all(grammar.polyphony(part) <= notes for part in Part)
 
 
-@settings(deadline=None)
 @given(clips(), LIMITS, st.integers(0, 2**32))
 def test_the_model_may_go_on_from_wherever_a_player_stopped(
     clip: Clip, limits: list[Limit], seed: int
@@ -127,7 +124,6 @@ def test_the_model_may_go_on_from_wherever_a_player_stopped(
     assert decoder.invalid == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, v.SIZE - 1), max_size=150), LIMITS)
 def test_the_mask_is_never_empty_whatever_was_pushed(tokens: list[int], limits: list[Limit]) -> None:
     grammar = Grammar()

@@ -395,7 +395,8 @@ def train() -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 def train_base_command(
     data: Path, folder: Path, size: str, steps: int, batch: int, length: int, accumulate: int,
-    learning_rate: float, warmup: int, evaluate_every: int, patience: int, mix: tuple[str, ...], bf16: bool, seed: int,
+    learning_rate: float, warmup: int, evaluate_every: int, patience: int, mix: tuple[str, ...],
+    bf16: bool, seed: int,
 ) -> None:  # fmt: skip
     """Train a base style from prepared data; resumes where it was."""
     training = _training_module("model.training")
@@ -412,7 +413,8 @@ def train_base_command(
     def report(progress: Any) -> None:
         click.echo(
             f"step {progress.step}: training {progress.train_nats:.4f}, "
-            f"held out {progress.valid_nats:.4f} nats a token; {progress.tokens / 1e6:.1f} M tokens in {progress.seconds / 60:.1f} min"
+            f"held out {progress.valid_nats:.4f} nats a token; "
+            f"{progress.tokens / 1e6:.1f} M tokens in {progress.seconds / 60:.1f} min"
         )
 
     trainer = train_base(data, folder, network, config, report)

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import pytest
-from fakes.bundles import make_bundle
 
-from plugin_bridge.engine.bundle import Style
+if TYPE_CHECKING:
+    from plugin_bridge.engine.bundle import Style
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 START_SECONDS = 15.0
 _ASK = "import rtmidi; rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name='waiting').delete()"
@@ -124,10 +128,14 @@ def jack_server(_session_jack: JackServer | str, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def style(tmp_path_factory: pytest.TempPathFactory) -> Style:
     """A quantised style of an untrained tiny network."""
+    from fakes.bundles import make_bundle  # loads torch, which most tests do without
+
     return make_bundle(tmp_path_factory.mktemp("style"))
 
 
 @pytest.fixture(scope="session")
 def exact_style(tmp_path_factory: pytest.TempPathFactory) -> Style:
     """The same style in fp32: stages can be compared to the last digits."""
+    from fakes.bundles import make_bundle  # loads torch, which most tests do without
+
     return make_bundle(tmp_path_factory.mktemp("exact-style"), precision="fp32")

@@ -53,6 +53,7 @@ def main() -> int:
     finally:
         for port in (source, output):
             port.close_port()
+            time.sleep(0.05)  # jack2 crashes now and then when a client goes while the graph still changes
             port.delete()
     write(
         options.record, {"clock": "perf_counter", "started": started, "played": played, "recorded": recorded}

@@ -143,7 +143,7 @@ def test_after_close_nothing_is_delivered_though_messages_keep_coming(jack_serve
         def storm() -> None:
             while not stop.is_set():
                 source.send(ON)
-                time.sleep(0.0005)
+                time.sleep(0.002)
 
         thread = threading.Thread(target=storm)
         thread.start()
@@ -222,10 +222,11 @@ def test_a_server_that_dies_is_an_error_and_no_hang(tmp_path: Path, monkeypatch:
         monkeypatch.setenv("JACK_DEFAULT_SERVER", server.name)
         with open_virtual("Dying In", "Dying Out", backend="jack") as ports:
             ports.send(ON)
-            os.killpg(server.process.pid, signal.SIGKILL)
+            os.killpg(server.process.pid, signal.SIGTERM)
             assert wait_for(lambda: ports.stats().lost is not None)
-            with pytest.raises(BridgeError, match="JACK server has stopped"):
-                ports.send(OFF)
+            for _ in range(5000):  # RtMidi alone would hang once its buffer is full
+                with pytest.raises(BridgeError, match="JACK server has stopped"):
+                    ports.send(OFF)
     finally:
         stop_jack(server)
 
@@ -253,9 +254,9 @@ def test_the_host_of_the_acceptance_tests_plays_a_file_and_records_the_answer(
     assert len(recorded) >= 9
     assert recorded == [message for message in played if message in set(recorded)]
     starts = [time for time, message in content["played"] if message[0] == 0x90]
-    assert starts[0] >= content["started"]
-    assert starts == sorted(starts)
-    assert starts[3] - starts[0] >= 0.29  # three fifths of a beat at 120
+    due = [content["started"] + 0.1 * k for k in range(5)]  # 96 of 480 ticks at 120 beats a minute
+    assert len(starts) == len(due)
+    assert all(start > at - 0.002 for start, at in zip(starts, due, strict=True))
 
 
 def test_the_host_says_which_port_it_misses(jack_server: Any, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Ports of the operating system, through python-rtmidi.
 
 Threads: one reader thread a pair of ports fetches messages from RtMidi's queue every millisecond and calls
-the callback. RtMidi's own callback is not used, for measured reasons: it runs inside the backend's thread,
-where it waits for Python's lock. On JACK that makes the realtime thread miss its cycle whenever other
-Python code runs (1 to 3 % of the messages lost, against one in 600 at most), and closing such a port
-while messages come in corrupts the interpreter. The queue is filled without Python's lock, and RtMidi
-times each message as it arrives, so that fetching late costs no accuracy (see `arrival`).
+the callback. RtMidi's own callback is not used: it runs inside the backend's thread, where it waits for
+Python's lock. Measured on JACK (dummy driver, 64 frames, asynchronous) with other Python code running: of
+600 echoed messages 16 and 8 were lost with the callback, 0 and 1 with the queue. Closing a port with a
+callback while messages came in made later calls fail on garbage objects in each of three runs, with the
+queue in none of two. The queue is filled without Python's lock, and RtMidi times each message as it
+arrives, so that fetching late costs little accuracy (see `arrival`).
 `send` holds a lock; `close` first stops the reader thread and then frees what RtMidi allocated, because a
 freed RtMidi object crashes the process when it is called. When the JACK server dies, the reader thread
 frees both ports itself and ends; `send` raises from then on.
@@ -309,8 +310,8 @@ def _free(port: Any) -> None:
     """Close and delete at once; waiting for the garbage collector would leave a virtual port standing.
 
     jack2 tells a client of a changed graph in a thread that reads the client's list of ports without a
-    lock. Freeing the client while the change that closing made is still being told crashed the process
-    about once in 400 times; with the pause it did not in 3600.
+    lock. Freeing the client while the change that closing made is still being told crashes the process
+    now and then: in 6 of 12 runs of up to 300 cycles without a pause, in none of 12 with 20 ms.
     """
     import rtmidi
 

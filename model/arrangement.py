@@ -75,7 +75,7 @@ def deal_parts(tracks: list[Track]) -> tuple[Clip, Dealt]:
     if len(tracks) > 1:
         named = [track for track in tracks if _MELODY.search(track.name)]
         melody = named[0] if named else max(tracks, key=_mean_pitch)
-        upper = [note for note in melody.notes]
+        upper = list(melody.notes)
         lower = [note for track in tracks if track is not melody for note in track.notes]
         dealt: Dealt = "tracks"
     else:
@@ -170,7 +170,9 @@ def _beats(path: Path, midi: MidiFile, has_chords: bool) -> tuple[Beat, ...]:
     if sidecar.exists():
         table = np.loadtxt(sidecar, ndmin=2)
         if table.shape[1] < 2:
-            raise BridgeError(f"{sidecar}: needs a time and a downbeat column")
+            raise BridgeError(f"{path}: {sidecar.name} needs a time and a downbeat column")
+        if not (np.isfinite(table).all() and (np.diff(table[:, 0]) >= 0).all()):
+            raise BridgeError(f"{path}: the beats in {sidecar.name} are not in order of time")
         return _beats_from_table(table[:, 0], table[:, -1] > 0.5)
     onsets = np.array([note.start for track in midi.tracks for note in track.notes])
     annotated = midi.tempo_changes >= SCORE_VELOCITIES and has_chords

@@ -35,7 +35,14 @@ class NetworkConfig:
     qualities: int = len(QUALITY_NAMES) + 1
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.window > self.context or max(self.chord_layers) > self.layers:
+        sizes = (self.width, self.heads, self.feed_forward, self.window, self.vocabulary_size)
+        if (
+            min(sizes) < 1
+            or self.layers < 0
+            or self.width % self.heads
+            or self.window > self.context
+            or not all(0 <= layer <= self.layers for layer in self.chord_layers)
+        ):
             raise BridgeError(f"network config {self.name!r} does not fit together: {asdict(self)}")
 
     @property
@@ -59,16 +66,18 @@ def config_from_json(values: dict[str, object]) -> NetworkConfig:
 
 
 def load_config(name_or_path: str) -> NetworkConfig:
-    """A config by its name (`tiny`, `small`, `medium`, `large`) or from a JSON file."""
+    """A config by its name (`tiny`, `mini`, `small`, `medium`, `large`) or from a JSON file."""
     path = Path(name_or_path)
     if path.suffix == ".json":
         if not path.is_file():
             raise BridgeError(f"{path}: there is no such network config")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     else:
         resource = files("model") / "configs" / f"{name_or_path}.json"
         if not resource.is_file():
-            raise BridgeError(f"there is no network size {name_or_path!r}: use tiny, small, medium or large")
+            raise BridgeError(
+                f"there is no network size {name_or_path!r}: use tiny, mini, small, medium or large"
+            )
         text = resource.read_text(encoding="utf-8")
     try:
         return config_from_json(json.loads(text))

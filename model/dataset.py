@@ -11,13 +11,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.config import PLAN_AFTER
-from model.prepare import BEAT, CHORD, FORMAT, NO_QUALITY, NO_ROOT
+from model.prepare import BEAT, CHORD, FORMAT, NO_QUALITY, NO_ROOT, SPLITS
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import tokens as codec
 from plugin_bridge.music import vocabulary as v
@@ -92,16 +92,17 @@ class Prepared:
             for shard in sorted({row["shard"] for row in rows}):
                 path = folder / f"shard-{shard:03d}"
                 shards[shard] = {
-                    name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                    for name in ("tokens", "beats", "chords")
+                    name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
                 }
+            for row in rows:
+                _check_row(row, shards[row["shard"]])
+            self.sources: dict[str, dict[str, object]] = self.index["sources"]
         except FileNotFoundError as error:
             raise BridgeError(
                 f"{folder}: is not a prepared folder (no {Path(error.filename).name})"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BridgeError(f"{folder}: is damaged ({error}); run plugin-bridge prepare again") from error
-        self.sources: dict[str, dict[str, object]] = self.index["sources"]
+        except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+            raise BridgeError(f"{folder}: is damaged ({error!r}); run plugin-bridge prepare again") from error
         self._rows = rows
         self._shards = shards
 
@@ -111,11 +112,24 @@ class Prepared:
 
     def _load(self, row: dict[str, object]) -> Source:
         shard = self._shards[row["shard"]]
-        arrays = {key: np.array(shard[key][slice(*row[key])]) for key in ("tokens", "beats", "chords")}  # type: ignore[misc]
+        arrays = {key: np.array(shard[key][slice(*row[key])]) for key in _ARRAYS}  # type: ignore[misc]
         return Source(
             str(row["name"]), str(row["source"]), str(row["dealt"]), bool(row["has_touch"]),
-            arrays["tokens"], arrays["beats"].astype(BEAT), arrays["chords"].astype(CHORD),
+            arrays["tokens"], arrays["beats"], arrays["chords"],
         )  # fmt: skip
+
+
+_ARRAYS = {"tokens": np.dtype("u2"), "beats": BEAT, "chords": CHORD}
+
+
+def _check_row(row: dict[str, Any], shard: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError or LookupError where a row of the index does not fit its shard."""
+    if row["split"] not in SPLITS or not {"name", "source", "dealt", "has_touch"} <= row.keys():
+        raise ValueError(f"piece {row.get('name')} is not described in full")
+    for key, dtype in _ARRAYS.items():
+        start, end = row[key]
+        if not 0 <= start <= end <= len(shard[key]) or shard[key].dtype != dtype:
+            raise ValueError(f"the {key} of piece {row['name']} are not in its shard")
 
 
 def views_of(source: Source) -> tuple[View, ...]:
@@ -250,13 +264,19 @@ class Pool:
 
 
 def build_pool(
-    sources: Sequence[Source], seed: int, epoch: int, mix: Mapping[str, float] | None = None, augment: bool = True
+    sources: Sequence[Source],
+    seed: int,
+    epoch: int,
+    mix: Mapping[str, float] | None = None,
+    augment: bool = True,
 ) -> Pool:
     """The pool of an epoch: pieces in a new order, each with a new view and variation. `mix` gives the
     copies of each piece of a source (1 where it says nothing); a fraction is a probability."""
     rng = np.random.default_rng([seed, epoch])
     wanted = np.array([(mix or {}).get(source.source, 1.0) for source in sources])
     copies = np.floor(wanted + rng.random(len(sources))).astype(np.int64)
+    if (wanted < 0).any() or not copies.any():
+        raise BridgeError("the mix leaves no pieces: give each source 0 or more, and one of them 1 or more")
     order = rng.permutation(np.repeat(np.arange(len(sources)), copies))
     jobs = []
     for index in order.tolist():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from model.config import PLAN_AFTER, PLAN_BEFORE, NetworkConfig
 from plugin_bridge.music import vocabulary as v
@@ -294,7 +294,7 @@ class DuetNetwork(nn.Module):
     def step(
         self, tokens: Tensor, metre: Tensor, plans: list[PlanKeys], pointer: Tensor, cache: Cache
     ) -> Tensor:
-        """As `forward` for T new tokens after those in `cache`, which is extended. `plans` as from `plans`."""
+        """As `forward` for T new tokens after those in `cache`, which is extended; `plans` from `plans`."""
         x, table = self._embed(tokens, metre)
         chord_plans = iter(plans)
         grown: list[tuple[Tensor, Tensor]] = []

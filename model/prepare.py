@@ -8,12 +8,13 @@ A piece is a range of each. Metrical positions and chord pointers are functions 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -38,7 +39,7 @@ NO_ROOT, NO_QUALITY = 12, len(QUALITY_NAMES)
 
 _SHARD_TOKENS = 4_000_000
 _LARGEST_ZIP = 4 * 2**30
-_SUFFIXES = (".mid", ".midi", ".MID", ".smf", ".kar")
+_SUFFIXES = (".mid", ".midi", ".smf", ".kar")
 _SIDECARS = (".chords.txt", ".chords.tsv", ".beats.txt")
 
 
@@ -101,7 +102,9 @@ def prepare(
     """
     licences = licences or {}
     output.parent.mkdir(parents=True, exist_ok=True)
-    if output.exists() and not (output / "index.json").exists() and any(output.iterdir()):
+    if output.exists() and (
+        not output.is_dir() or (not (output / "index.json").exists() and any(output.iterdir()))
+    ):
         raise BridgeError(f"{output}: exists and is no prepared folder; choose another with -o")
     excluded = {PurePosixPath(entry).name for entry in exclude}
     with ExitStack() as stack:
@@ -119,7 +122,7 @@ def prepare(
             reason = f" (first: {summary.skipped[0][1]})" if summary.skipped else ""
             raise BridgeError(f"no usable MIDI file among {len(candidates)} found in the inputs{reason}")
         if output.exists():
-            shutil.rmtree(output)
+            output.rename(work / "old")
         (work / "data").rename(output)
     return summary
 
@@ -137,7 +140,7 @@ def _find(path: Path, stack: ExitStack) -> Iterator[_Candidate]:
     else:
         folder, source = path, path.resolve().name
     for found in sorted(folder.rglob("*")):
-        if found.suffix in _SUFFIXES and found.is_file():
+        if found.suffix.lower() in _SUFFIXES and found.is_file():
             yield _Candidate(found, found.stem, source)
 
 
@@ -150,14 +153,16 @@ def _unzipped(path: Path) -> Iterator[Path]:
                 wanted = [
                     info
                     for info in archive.infolist()
-                    if info.filename.endswith(_SUFFIXES + _SIDECARS) and not info.is_dir()
+                    if info.filename.lower().endswith(_SUFFIXES + _SIDECARS) and not info.is_dir()
                 ]
                 if sum(info.file_size for info in wanted) > _LARGEST_ZIP:
                     raise BridgeError(f"{path}: unpacks to more than {_LARGEST_ZIP >> 30} GB; split it")
                 for info in wanted:
                     archive.extract(info, folder)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             raise BridgeError(f"{path}: not a readable zip ({error})") from error
+        except OSError as error:
+            raise BridgeError(f"{path}: could not be unpacked ({error})") from error
         yield Path(folder)
 
 
@@ -166,7 +171,7 @@ def _read(candidate: _Candidate) -> Piece | str:
         return read_piece(candidate.path, candidate.name)
     except BridgeError as error:
         return str(error).removeprefix(f"{candidate.path}: ")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         return f"a file beside it cannot be read ({error})"
 
 
@@ -235,9 +240,9 @@ class _Writer:
     def finish(self) -> Summary:
         self._flush()
         sources = Counter(str(row["source"]) for row in self.rows)
+        if not {"train", "valid"} <= {row["split"] for row in self.rows}:
+            self._hold_out_some()
         splits = Counter(str(row["split"]) for row in self.rows)
-        if self.rows and not splits["valid"]:
-            self._hold_out_some(splits)
         notes = sum(int(str(row["notes"])) for row in self.rows)
         tokens = sum(row["tokens"][1] - row["tokens"][0] for row in self.rows)  # type: ignore[index]
         summary = Summary(
@@ -263,14 +268,15 @@ class _Writer:
         (self.folder / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
         return summary
 
-    def _hold_out_some(self, splits: Counter[str]) -> None:
-        """With few pieces the hash may hold none out: then the last recordings of all are held out."""
+    def _hold_out_some(self) -> None:
+        """With few pieces the hash may hold out none, or all: then only the last recordings are held out."""
+        if all(row["split"] != "train" for row in self.rows):
+            for row in self.rows:
+                row["split"] = "train"
         recordings = sorted({recording_of(str(row["name"])) for row in self.rows})
         if len(recordings) < 3:
             return
         held = recordings[-max(1, len(recordings) // 10) :]
         for row in self.rows:
             if recording_of(str(row["name"])) in held:
-                splits[str(row["split"])] -= 1
                 row["split"] = "valid"
-                splits["valid"] += 1

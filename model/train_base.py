@@ -66,8 +66,18 @@ def draw_curve(history: list[dict[str, float]], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     tokens = [row["tokens"] / 1e6 for row in history]
-    axes.plot(tokens, [row["train_nats"] for row in history], color="#0072b2", label="training (all tokens, weighted)")
-    axes.plot(tokens, [row["valid_nats"] for row in history], color="#d55e00", label="held out (the partner's tokens)")
+    axes.plot(
+        tokens,
+        [row["train_nats"] for row in history],
+        color="#0072b2",
+        label="training (all tokens, weighted)",
+    )
+    axes.plot(
+        tokens,
+        [row["valid_nats"] for row in history],
+        color="#d55e00",
+        label="held out (the partner's tokens)",
+    )
     axes.set(xlabel="training tokens (millions)", ylabel="nats per token", title="Training of the base style")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -144,6 +149,11 @@ class Trainer:
         self.best, self.stale = math.inf, 0
         self.history: list[dict[str, float]] = []
         self.model, self.optimiser = self.accelerator.prepare(network, optimiser)
+        if config.batch % (config.accumulate * self.accelerator.num_processes):
+            raise BridgeError(
+                f"a batch of {config.batch} cannot be shared by {self.accelerator.num_processes} processes "
+                f"in {config.accumulate} parts; choose a multiple with --batch"
+            )
         self._resume()
         if config.compile:
             self.model = torch.compile(self.model)
@@ -157,7 +167,8 @@ class Trainer:
         counted = 0
         last: Progress | None = None
         with ExitStack() as stack:
-            workers = stack.enter_context(ProcessPoolExecutor(1))
+            workers = stack.enter_context(ProcessPoolExecutor(1, initializer=_follow_parent))
+            interrupted = stack.enter_context(_interrupts_held_back())
             self.model.train()
             try:
                 for epoch, number, batch in self._batches(workers):
@@ -169,6 +180,8 @@ class Trainer:
                     self.step += 1
                     self.tokens += batch.tokens.size
                     self.epoch, self.number = epoch, number + 1
+                    if interrupted():
+                        raise KeyboardInterrupt
                     if self.step % config.evaluate_every == 0 or self.step == config.steps:
                         self.seconds = time.monotonic() - started
                         last = self._evaluate(float(total) / counted)
@@ -213,9 +226,10 @@ class Trainer:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        part = config.batch // config.accumulate
+        part = config.batch // config.accumulate // self.accelerator.num_processes
         for index in range(config.accumulate):
-            rows = slice(index * part, (index + 1) * part)
+            first = (index * self.accelerator.num_processes + self.accelerator.process_index) * part
+            rows = slice(first, first + part)
             tokens, metre, plan, pointer, targets, weight, touch = to_device(
                 _rows_of(batch, rows), self.accelerator.device
             )
@@ -230,7 +244,8 @@ class Trainer:
 
     @torch.no_grad()
     def held_out_nats(self) -> float:
-        """Nats per token of the partner's tokens over the held-out crops, the plan given."""
+        """Nats per token of the partner's tokens over the held-out crops, the plan given; infinite where
+        there is nothing held out, or too little for one crop."""
         if self.held_out is None:
             return math.inf
         config = self.config
@@ -246,7 +261,7 @@ class Trainer:
             sums += float((nats * weight).sum())
             weights += float(weight.sum())
         self.model.train()
-        return sums / max(weights, 1.0)
+        return sums / weights if weights else math.inf
 
     def _evaluate(self, train_nats: float) -> Progress:
         state = torch.get_rng_state()
@@ -256,7 +271,7 @@ class Trainer:
             self.step, self.tokens, self.seconds, train_nats, valid, rate_at(self.config, self.step)
         )
         self.history.append(asdict(progress))
-        better = valid < self.best or not math.isfinite(valid)
+        better = valid < self.best or valid == math.inf  # a run that broke (nan) is never the best
         self.best = min(self.best, valid)
         self.stale = 0 if better else self.stale + 1
         if better:
@@ -298,6 +313,7 @@ class Trainer:
 
     def _resume(self) -> None:
         folder = self.folder / "last"
+        recover(self.folder / "best")
         recover(folder)
         if not folder.exists():
             return
@@ -326,6 +342,41 @@ class Trainer:
         for name, value in meta["state"].items():
             setattr(self, name, value)
         self.history = meta["history"]
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back until a step is whole, so that the state saved is one of a run that never stopped.
+    Yields a function that says whether it came. A second Ctrl-C is not held back."""
+    came = False
+
+    def hold(number: int, frame: object) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and end with it, also when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _rows_of(batch: Batch, rows: slice) -> Batch:
@@ -361,19 +412,19 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], meta: dict[str, A
     recover(folder)
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
     try:
+        fresh.mkdir()
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             fresh / "state.safetensors",
         )
         (fresh / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    except OSError as error:
+        (fresh / "complete").touch()
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise BridgeError(
             f"{folder}: the checkpoint could not be written ({error}); the one before it is kept"
         ) from error
-    (fresh / "complete").touch()
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)

@@ -48,7 +48,10 @@ def test_the_runtime_looks_only_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "allowed"),
-    [("model", {"music", "errors", "files", "engine", "_native"}), ("export", {"music", "errors", "files", "engine"})],
+    [
+        ("model", {"music", "errors", "files", "engine", "_native"}),
+        ("export", {"music", "errors", "files", "engine"}),
+    ],
 )
 def test_training_uses_of_the_runtime_only_its_lower_half(folder: str, allowed: set[str]) -> None:
     for path in _sources(folder):
@@ -66,7 +69,9 @@ def test_no_pickle_no_eval_no_shell() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     name = ast.unparse(node.func)
-                    assert name not in ("eval", "exec", "os.system", "torch.load", "os.popen"), f"{path}: {name}"
+                    assert name not in ("eval", "exec", "os.system", "torch.load", "os.popen"), (
+                        f"{path}: {name}"
+                    )
                     for keyword in node.keywords:
                         value = ast.unparse(keyword.value)
                         assert (keyword.arg, value) not in (("shell", "True"), ("allow_pickle", "True")), path

@@ -41,6 +41,8 @@ LOOKAHEAD = 1.2
 """Seconds that the plan reaches beyond now: what a rewind may have to take back."""
 FIRST_NOTE_WITHIN = 0.3
 """Seconds from the start of an answer to its first note at most."""
+PLAN_MARGIN = 0.02
+"""Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
 _SWITCH_INTERVAL = 0.0005
 
 
@@ -351,7 +353,8 @@ class DuetSession:
                     break
                 stream.limits = usual if answer.has_note else (*usual, opening)
                 before = stream.mark()
-                event = stream.generate(not_before=max(start, time - self._began), until=horizon)
+                soonest = max(start, time - self._began + PLAN_MARGIN)
+                event = stream.generate(not_before=soonest, until=horizon)
                 if stream.seconds > end:
                     stream.rewind(before)
                     answer.complete = True

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import re
+import signal
 import tempfile
 import zipfile
 import zlib
@@ -110,7 +111,7 @@ def prepare(
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".prepare-", dir=output.parent)))
         candidates = [c for path in inputs for c in _find(path, stack) if c.path.name not in excluded]
-        pool = executor or stack.enter_context(ProcessPoolExecutor())
+        pool = executor or stack.enter_context(_readers())
         results = zip(candidates, pool.map(_read, candidates, chunksize=8), strict=True)
         named = ((c.source, piece) for c, piece in results)
         writer = _Writer(work / "data", licences, held_out)
@@ -125,6 +126,16 @@ def prepare(
             output.rename(work / "old")
         (work / "data").rename(output)
     return summary
+
+
+@contextmanager
+def _readers() -> Iterator[Executor]:
+    """Processes that read files. An interrupt is for the parent, and drops what is still waiting."""
+    pool = ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _find(path: Path, stack: ExitStack) -> Iterator[_Candidate]:

@@ -12,11 +12,12 @@ from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession, SessionSettings
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import LONGEST_SECONDS, metre_from
+from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.harmony import even_chart
 from plugin_bridge.music.rhythm import steady_beats
-from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, available_transport, open_ports
+from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, open_ports, transport_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,17 @@ class JamResult:
 def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) -> JamResult:
     """Play until the time is up or the program is told to stop; `ready` gets a line when the ports are
     there. Ports are closed and everything is off when this returns or raises."""
-    source, target = (
-        _endpoint(request.source, request.input_name),
-        _endpoint(request.target, request.output_name),
-    )
+    source = _endpoint(request.source, request.input_name)
+    target = _endpoint(request.target, request.output_name)
     settings = _settings(request)
+    system = transport_report()
+    if system.transport == "loopback":
+        raise BridgeError(f"{system}: nobody could play into it; plugin-bridge doctor says how to mend that")
     with open_ports(source, target) as ports, stopped_by_signals() as stopped:
         session = DuetSession(engine, ports, settings)
         with session:
-            through = available_transport() if ports.transport == "loopback" else ports.transport
             ready(
-                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({through}); "
+                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
                 "Ctrl-C ends"
             )
             session.wait(request.seconds, stopped)

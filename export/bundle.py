@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from export.graph import model_graph, plan_graph
 from export.quantise import quantise
+from model.checkpoint import load_network
 from model.config import PLAN_AFTER, PLAN_BEFORE
 from model.network import Cache, ChordPlan, DuetNetwork
-from model.training import load_network
 from plugin_bridge.engine.bundle import DESCRIPTION, FORMAT, MODEL, PLAN, Sizes, file_checksum, load_style
 from plugin_bridge.engine.engine import Engine, PlanWindow
 from plugin_bridge.engine.sampling import SamplingParameters

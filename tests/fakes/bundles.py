@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from export.bundle import export_bundle
+from model.checkpoint import CHECKPOINT_FORMAT, write_checkpoint
 from model.config import load_config
 from model.network import DuetNetwork
-from model.training import CHECKPOINT_FORMAT, write_checkpoint
 from plugin_bridge.engine.bundle import Style, load_style
 from plugin_bridge.music import vocabulary
 

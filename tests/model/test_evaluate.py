@@ -15,6 +15,7 @@ from made_pieces import Inline, duet_clip, source_of, write_pieces
 import model.evaluate
 from export.bundle import export_bundle
 from model.baseline import in_all_keys, train_for
+from model.checkpoint import write_checkpoint
 from model.chord_fit import choose_spans, chord_of, clip_of, invalid_events, mean_chord_tone_rate, play
 from model.config import PLAN_AFTER, NetworkConfig
 from model.evaluate import EvaluationOptions, evaluate, render_report
@@ -23,7 +24,6 @@ from model.loss import token_nats as torch_token_nats
 from model.network import ChordPlan, DuetNetwork
 from model.ngram import WittenBell
 from model.prepare import prepare
-from model.training import write_checkpoint
 from plugin_bridge.engine.bundle import load_style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError

@@ -22,22 +22,14 @@ from made_pieces import Inline, duet_clip, source_of, write_pieces
 from safetensors.torch import load_file
 from training_runs import NETWORK, TRAINING, context, start, train, train_and_die, trainer
 
-from model import training
+from model import checkpoint
+from model.checkpoint import load_network, read_checkpoint, recover, write_checkpoint
 from model.dataset import Prepared, Variation, build, concatenate
 from model.loss import token_nats, weighted_loss
 from model.network import DuetNetwork
 from model.prepare import prepare
 from model.train_base import train_base
-from model.training import (
-    Trainer,
-    TrainingConfig,
-    evaluation_batches,
-    load_network,
-    rate_at,
-    read_checkpoint,
-    recover,
-    write_checkpoint,
-)
+from model.training import Trainer, TrainingConfig, evaluation_batches, rate_at
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary as v
 
@@ -366,7 +358,7 @@ def dying_at(monkeypatch, call):
     with monkeypatch.context() as patched:
         for name in ("mkdir", "rename", "touch", "write_text"):
             patched.setattr(Path, name, watched(Path, name))
-        patched.setattr(training, "save_file", watched(training, "save_file"))
+        patched.setattr(checkpoint, "save_file", watched(checkpoint, "save_file"))
         patched.setattr(shutil, "rmtree", watched(shutil, "rmtree"))
         yield
 

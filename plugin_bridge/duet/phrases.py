@@ -28,9 +28,9 @@ class PhraseRules:
     `longest_held`."""
 
     fewest_notes: int = 3
-    spacing_factor: float = 1.8
+    spacing_factor: float = 1.5
     shortest_pause: float = 0.4
-    longest_pause: float = 1.6
+    longest_pause: float = 1.0
     longest_held: float = 2.5
     shortest_answer: float = 2.0
     longest_answer: float = 10.0
@@ -67,7 +67,7 @@ def pause_after(onsets: Sequence[float], rules: PhraseRules) -> float:
         return rules.longest_pause
     gaps = np.diff(onsets)
     gaps = gaps[gaps > 0.03]  # notes of one chord are no spacing
-    slow = float(np.quantile(gaps, 0.8)) if len(gaps) else rules.shortest_pause
+    slow = float(np.quantile(gaps, 0.75)) if len(gaps) else rules.shortest_pause
     return min(max(rules.spacing_factor * slow, rules.shortest_pause), rules.longest_pause)
 
 

@@ -66,21 +66,38 @@ def export_bundle(
     ):
         raise BridgeError(f"{output}: exists and is no style bundle; choose another with -o")
     network, meta = load_network(checkpoint)
+    try:
+        return _export(network, meta, output, name, precision, metrics or {})
+    except OSError as error:
+        raise BridgeError(
+            f"{output}: cannot be written ({error.strerror}); nothing was left there"
+        ) from error
+
+
+def _export(
+    network: DuetNetwork,
+    meta: dict[str, Any],
+    output: Path,
+    name: str,
+    precision: str,
+    metrics: dict[str, Any],
+) -> Parity:
+    """Write the bundle next to `output`, measure it, and move it there."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
         work = Path(folder)
         exact = model_graph(network)
-        description = _describe(name, network, meta, metrics or {})
+        description = _describe(name, network, meta, metrics)
         _write(work / "exact", exact, plan_graph(network), {**description, "precision": "fp32"})
         _write(work / "small", quantise(exact), plan_graph(network), {**description, "precision": "int8"})
         parity = measure_parity(network, work / "exact", work / "small")
         if not parity.onnx_fp32 <= FP32_LIMIT:
             raise BridgeError(
-                f"{checkpoint}: the exported graph differs from PyTorch by {parity.onnx_fp32:.2g} on a logit "
+                f"{output}: the exported graph differs from PyTorch by {parity.onnx_fp32:.2g} on a logit "
                 f"(limit {FP32_LIMIT:g}); nothing was written"
             )
         chosen = work / ("small" if precision == "int8" else "exact")
-        _rewrite_metrics(chosen, {**(metrics or {}), "parity": asdict(parity)})
+        _rewrite_metrics(chosen, {**metrics, "parity": asdict(parity)})
         load_style(chosen)
         if output.exists():
             shutil.rmtree(output)

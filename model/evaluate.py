@@ -37,6 +37,13 @@ VIEWS: tuple[View, ...] = ("solo", "duet")
 _LOWEST_ORDER = 2
 
 
+RECORDED = (
+    "data", "split", "nats_per_token", "nats_per_note", "notes", "below_best_ngram", "chord_tone_rate",
+    "invalid_events", "longest_copy_notes",
+)  # fmt: skip
+"""What of a report a bundle keeps."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
     """What is measured, and on how much.

@@ -43,9 +43,7 @@ _style = click.option(
 def main() -> NoReturn:
     """Run the command line and exit."""
     try:
-        commands(standalone_mode=False, prog_name=PROGRAM)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        status = commands(standalone_mode=False, prog_name=PROGRAM)
     except click.ClickException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.exceptions.Abort):
@@ -64,7 +62,7 @@ def main() -> NoReturn:
         ):
             raise
         _fail(f"{error.filename or 'a file'}: {error.strerror}")
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)  # click returns the status that a command exits with
 
 
 def _fail(message: str) -> NoReturn:
@@ -434,10 +432,11 @@ def train_base_command(
 )
 @click.option("--clip-seconds", type=click.FloatRange(5, 300), default=30.0, show_default=True)
 @_adherence
+@click.option("--record", is_flag=True, help="Keep the figures in the style's bundle.json.")
 @_json
 def evaluate(
     data: Path, style_name: str, train_data: Path | None, split: str, max_tokens: int, clips: int,
-    clip_seconds: float, adherence: float, as_json: bool,
+    clip_seconds: float, adherence: float, record: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a style: nats a token and a note beside n-grams, chord-tone rate, validity, copying."""
     module = _training_module("model.evaluate")
@@ -456,7 +455,11 @@ def evaluate(
             stages.add(stage)
             click.echo(f"{stage} ...", err=True)
 
-    report = module.evaluate(_load(style_name), data, options, progress)
+    style = _load(style_name)
+    report = module.evaluate(style, data, options, progress)
+    if record:
+        kept = {key: report[key] for key in module.RECORDED}
+        _training_module("export.bundle").set_metrics(style.folder, {"evaluation": kept})
     if as_json:
         _print_json(report)
     else:

@@ -30,6 +30,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise BridgeError(f"cannot write {target}: there is no folder {folder}; create it first")
     if target.is_dir():
         raise BridgeError(f"cannot write {target}: it is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise BridgeError(f"cannot write {target}: it is a device, not a file; give the name of a file")
     # The stem is cut so that a name near the file system's limit still has room for ours.
     temporary = folder / f".{target.stem[:40]}.{secrets.token_hex(6)}{target.suffix}"
     try:

@@ -15,7 +15,6 @@ import numpy as np
 from model.copying import Line
 from model.dataset import Source
 from model.held_out import stable_order
-from model.prepare import NO_ROOT
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import DEFAULT_LIMITS, metre_from
 from plugin_bridge.engine.sampling import SamplingParameters
@@ -25,7 +24,7 @@ from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import QUALITY_NAMES, Chord
 from plugin_bridge.music.clip import Beat, ChordSpan, Clip, clip_from_events
 from plugin_bridge.music.events import Event, Part, close_all
-from plugin_bridge.music.harmony import Chart, chord_tone_rate
+from plugin_bridge.music.harmony import NO_ROOT, Chart, chord_tone_rate
 
 _SHORTEST = 1.0
 

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import PLAN_AFTER
-from model.prepare import BEAT, CHORD, FORMAT, NO_QUALITY, NO_ROOT, SPLITS
+from model.prepare import BEAT, CHORD, FORMAT, SPLITS
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import tokens as codec
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import QUALITY_NAMES
 from plugin_bridge.music.clip import Beat
 from plugin_bridge.music.events import Part
+from plugin_bridge.music.harmony import NO_QUALITY, NO_ROOT
 from plugin_bridge.music.rhythm import metrical_positions
 from plugin_bridge.music.vocabulary import Kind
 

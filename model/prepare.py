@@ -30,13 +30,12 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import QUALITY_NAMES
 from plugin_bridge.music.clip import ChordSpan
+from plugin_bridge.music.harmony import chord_ids
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 BEAT = np.dtype([("time", "f8"), ("number", "u1"), ("beats_in_bar", "u1"), ("sixteenths", "u1")])
 CHORD = np.dtype([("start", "f8"), ("root", "u1"), ("quality", "u1"), ("bass", "u1")])
-NO_ROOT, NO_QUALITY = 12, len(QUALITY_NAMES)
-"""What "no chord" is written as."""
 
 _SHARD_TOKENS = 4_000_000
 _LARGEST_ZIP = 4 * 2**30
@@ -66,10 +65,7 @@ class _Candidate:
 
 def chord_row(span: ChordSpan) -> tuple[float, int, int, int]:
     """A chord span as a row of `CHORD`."""
-    chord = span.chord
-    if chord is None:
-        return span.start, NO_ROOT, NO_QUALITY, NO_ROOT
-    return span.start, chord.root_class, chord.quality_id, chord.bass_class
+    return span.start, *chord_ids(span.chord)
 
 
 def recording_of(name: str) -> str:

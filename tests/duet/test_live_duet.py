@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import JackServer
+from fakes.jack import JackServer
 
 from plugin_bridge.duet.performance import performance
 from plugin_bridge.engine.bundle import Style

@@ -22,12 +22,13 @@ from model.dataset import (
     training_batches,
     views_of,
 )
-from model.prepare import NO_QUALITY, NO_ROOT, prepare
+from model.prepare import prepare
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import tokens as codec
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.clip import Note, clip_from_events
 from plugin_bridge.music.events import Part, Pedal
+from plugin_bridge.music.harmony import NO_QUALITY, NO_ROOT
 
 VIEWS = ("duet", "swap", "solo", "trade")
 

@@ -14,12 +14,13 @@ from made_pieces import PROGRESSION, Inline, duet_clip, write_pieces
 
 from model.arrangement import FEWEST_NOTES, read_piece
 from model.dataset import Prepared
-from model.prepare import NO_ROOT, prepare, recording_of, split_of
+from model.prepare import prepare, recording_of, split_of
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import tokens as codec
 from plugin_bridge.music.chords import parse_chord
 from plugin_bridge.music.clip import Note, clip_from_events
 from plugin_bridge.music.events import Part
+from plugin_bridge.music.harmony import NO_ROOT
 from plugin_bridge.music.midi_file import write_midi
 
 

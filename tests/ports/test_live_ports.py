@@ -212,7 +212,7 @@ def test_nothing_is_connected_by_itself(partner: MidiPorts) -> None:
 
 
 def test_a_server_that_dies_is_an_error_and_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from conftest import no_live_ports, start_jack, stop_jack
+    from fakes.jack import no_live_ports, start_jack, stop_jack
 
     try:
         server = start_jack(f"pbdying{os.getpid()}", tmp_path / "jackd.log")

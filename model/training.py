@@ -173,13 +173,13 @@ class Trainer:
                     self.step += 1
                     self.tokens += batch.tokens.size
                     self.epoch, self.number = epoch, number + 1
-                    if interrupted():
-                        raise KeyboardInterrupt
                     if self.step % config.evaluate_every == 0 or self.step == config.steps:
                         self.seconds = time.monotonic() - started
                         last = self._evaluate(float(total) / counted)
                         total.zero_()
                         counted = 0
+                    if interrupted():
+                        raise KeyboardInterrupt
             except KeyboardInterrupt:
                 self.seconds = time.monotonic() - started
                 self.save("last")

@@ -1,7 +1,8 @@
 """The command line: one command a job, thin. Each parses, calls, and prints.
 
-What the user can mend is one line, `plugin-bridge: error: ...`, with exit status 2; an interrupt ends
-with status 130 and everything closed. Heavy modules are imported inside the command that needs them.
+What the user can mend is one line, `plugin-bridge: error: ...`, with exit status 2; an interrupt ends with
+status 130 and everything closed (`jam` is meant to be ended so: its status is 0). Heavy modules are
+imported inside the command that needs them.
 """
 
 from __future__ import annotations
@@ -175,6 +176,8 @@ def jam(
         write_midi(result.clip, save)
     if report_path is not None:
         write_report(report, report_path)
+    if result.problem is not None:
+        raise result.problem
     if as_json:
         _print_json(report)
     else:

@@ -11,13 +11,15 @@ from types import FrameType
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession, SessionSettings
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.generation import LONGEST_SECONDS, metre_from
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.harmony import even_chart
-from plugin_bridge.music.rhythm import steady_beats
+from plugin_bridge.music.rhythm import steady_metre
 from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, open_ports, transport_report
+
+CHART_SECONDS = 12 * 3600.0
+"""How long a typed chart goes round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,11 @@ class JamRequest:
 
 @dataclass(frozen=True, slots=True)
 class JamResult:
+    """What was played. `problem` is what ended the session before its time, if something did."""
+
     clip: Clip
     report: Report
+    problem: BridgeError | None = None
 
 
 def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) -> JamResult:
@@ -57,16 +62,19 @@ def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) 
                 f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
                 "Ctrl-C ends"
             )
-            session.wait(request.seconds, stopped)
-    return JamResult(session.clip(), session.report())
+            problem = None
+            try:
+                session.wait(request.seconds, stopped)
+            except BridgeError as error:
+                problem = error  # what was played so far is not lost with the ports
+    return JamResult(session.clip(), session.report(), problem)
 
 
 def _settings(request: JamRequest) -> SessionSettings:
     if not request.chords:
         return SessionSettings(seed=request.seed)
-    length = min(request.seconds or LONGEST_SECONDS, LONGEST_SECONDS)
-    chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=length)
-    metre_at = metre_from(steady_beats(request.tempo, length))
+    chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=CHART_SECONDS)
+    metre_at = steady_metre(request.tempo)
     return SessionSettings(seed=request.seed, chart=chart, metre_at=metre_at, chord_bias=request.adherence)
 
 
@@ -88,9 +96,10 @@ def stopped_by_signals() -> Iterator[Callable[[], bool]]:
     wanted = [
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
     ]
+    wanted = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
     before = {number: signal.signal(number, remember) for number in wanted}
     try:
         yield lambda: told
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

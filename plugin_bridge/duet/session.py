@@ -27,7 +27,7 @@ from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.engine.stream import Mark, MetreAt, Stream, rewind_reach, unknown_metre
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, clip_from_events
-from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal, canonical_key, close_all
+from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal, close_all
 from plugin_bridge.music.grammar import StartBy
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.music.tokens import tick_of
@@ -44,6 +44,7 @@ FIRST_NOTE_WITHIN = 0.3
 PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
 _SWITCH_INTERVAL = 0.0005
+_IDLE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class DuetSession:
         self._generation = 0
         self._answer: _Answer | None = None
         self._held: set[int] = set()
+        self._pedal = False
         self._onsets: list[float] = []
         self._last_release: float | None = None
         self._pending: list[Event] = []
@@ -158,13 +160,13 @@ class DuetSession:
         Raises what made it fail."""
         end = None if seconds is None else now() + seconds
         while self._worker is not None and self._worker.is_alive() and not interrupted():
+            lost = self.ports.stats().lost or self._scheduler.failure
+            if lost is not None:
+                raise BridgeError(f"the MIDI ports were lost: {lost}")
             left = 0.2 if end is None else min(end - now(), 0.2)
             if left <= 0:
                 break
             self._worker.join(left)
-            lost = self.ports.stats().lost
-            if lost is not None:
-                raise BridgeError(f"the MIDI ports were lost: {lost}")
         if self.failure is not None:
             raise self.failure
 
@@ -172,7 +174,7 @@ class DuetSession:
         """What both played, from the start of the session, with the chart's chords."""
         events = [replace(event, time=event.time - self._began) for event in self._heard]
         events += [replace(sent.event, time=sent.sent - self._began) for sent in self._sent]
-        events.sort(key=canonical_key)
+        events.sort(key=lambda event: event.time)  # both lists are in order: what is simultaneous stays so
         end = (self._ended or now()) - self._began
         clip = clip_from_events(close_all(events, end), end=end)
         spans = self.settings.chart.spans if self.settings.chart else ()
@@ -255,6 +257,7 @@ class DuetSession:
         if isinstance(event, AllNotesOff):
             for pitch in sorted(self._held):
                 self._hear(NoteOff(time, pitch))
+            self._hear(Pedal(time, False))
         elif event is not None:
             self._hear(event)
 
@@ -267,8 +270,8 @@ class DuetSession:
                 if event.pitch in self._held:  # struck again without a release: one key, one note
                     self._hear(NoteOff(event.time, event.pitch))
                     answer = self._answer
-                if answer is not None and self._is_playing(answer):
-                    self._onsets.clear()  # a new phrase
+                if self._is_new_phrase(event.time, answer):
+                    self._onsets.clear()
                 self._held.add(event.pitch)
                 self._onsets.append(event.time)
             case NoteOff():
@@ -276,11 +279,23 @@ class DuetSession:
                     return
                 self._held.discard(event.pitch)
                 self._last_release = event.time
+            case Pedal():
+                if event.down == self._pedal:
+                    return  # a half pedal sends many values; only up and down are told
+                self._pedal = event.down
         self._heard.append(event)
+        self._pending.append(event)
         if answer is not None:
             yielding = decide(self._snapshot(struck), self.settings.rules).move is Move.YIELD
             self._take_back(answer, event, yielding)
-        self._pending.append(event)
+
+    def _is_new_phrase(self, time: float, answer: _Answer | None) -> bool:
+        """Whether a note at `time` begins a phrase: the partner plays, or the last one was too long ago."""
+        if answer is not None and self._is_playing(answer):
+            return True
+        rules = self.settings.rules
+        quiet_since = max(self._onsets[-1] if self._onsets else 0.0, self._last_release or 0.0)
+        return not self._held and time - quiet_since > rules.longest_pause + rules.longest_held
 
     def _take_back(self, answer: _Answer, event: Event, yielding: bool) -> None:
         """The plan is overtaken by `event`: forget what was not sent. Yielding, let go of what sounds and
@@ -299,13 +314,10 @@ class DuetSession:
         if yielding:
             self.yields += playing
             self._let_go(time)
+        self._flush()
+        answer.base = self._stream.mark()
         if yielding or not playing:
             self._answer = None
-            return
-        self._flush()
-        self._stream.hear([self._in_stream(event)])
-        answer.base = self._stream.mark()
-        self._pending = [e for e in self._pending if e is not event]
 
     def _play(self) -> float | None:
         """Decide and plan; how long to wait before looking again (None: until something comes in)."""
@@ -313,17 +325,18 @@ class DuetSession:
         if self._answer is None:
             decision = decide(self._snapshot(), self.settings.rules)
             if decision.move is not Move.ANSWER:
+                self._stream.advance(time - self._began)  # so that no long silence is left to catch up on
                 look = decision.look_again
-                return None if look is None else max(look - time, 0.0)
+                return _IDLE if look is None else min(max(look - time, 0.0), _IDLE)
             self._begin_answer(decision)
         answer = self._answer
         assert answer is not None
         if not answer.begun and time >= answer.start:
             answer.begun = True
             self.answers += 1
-        if answer.complete and time >= answer.end:
+        if answer.begun and time >= answer.end:
             self._finish_answer(answer)
-            return None
+            return 0.0
         self._plan_ahead(answer)
         if not answer.begun:
             return max(answer.start - now(), 0.0)

@@ -161,7 +161,7 @@ class Stream:
         self._encoder, self._grammar = mark.encoder.copy(), mark.grammar.copy()
         self._logits[:] = mark.logits
         self._sampler.state = mark.random
-        self._chord_index = None
+        self._follow_chord(self._chart.index(self.seconds))
 
     def _draw(self, limits: Sequence[Limit]) -> int:
         self._grammar.mask(limits, self._mask)

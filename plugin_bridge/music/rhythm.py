@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,13 @@ def metrical_positions(times: NDArray[np.float64], beats: Sequence[Beat]) -> NDA
     position = np.mod(position, np.maximum(in_bar[index], 1))
     ids = np.minimum(position, LONGEST_BAR - 1) + 1
     return np.where((passed >= -1.0) & (passed <= 2.0), ids, UNKNOWN).astype(np.uint8)
+
+
+def steady_metre(tempo: float, beats_in_bar: int = 4) -> Callable[[float], int]:
+    """The metrical position at a steady `tempo` from 0 s on, for as long as it takes."""
+    sixteenth = 15.0 / tempo
+    in_bar = 4 * beats_in_bar
+    return lambda seconds: min(round(seconds / sixteenth) % in_bar, LONGEST_BAR - 1) + 1
 
 
 def steady_beats(

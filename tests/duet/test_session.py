@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -12,6 +12,8 @@ from plugin_bridge.duet.phrases import PhraseRules
 from plugin_bridge.duet.session import DuetSession, SessionSettings
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
+from plugin_bridge.errors import BridgeError
+from plugin_bridge.music.events import Event, Part, Pedal
 from plugin_bridge.ports.loopback import Loopback, loopback_pair
 
 QUICK = SessionSettings(seed=1, rules=PhraseRules(shortest_pause=0.1, longest_pause=0.2, shortest_answer=1.0))
@@ -173,3 +175,72 @@ def test_the_clip_holds_both_parts(duet: tuple[DuetSession, Host]) -> None:
     report = session.report()
     assert sum(note.part == 0 for note in clip.notes) == report.player_notes
     assert sum(note.part == 1 for note in clip.notes) == report.partner_notes
+
+
+def test_every_event_of_the_player_enters_the_stream_once(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    heard: list[Event] = []
+    hear = session._stream.hear
+
+    def watched(events: Sequence[Event]) -> None:
+        heard.extend(event for event in events if event.part is Part.PLAYER)
+        hear(events)
+
+    session._stream.hear = watched  # type: ignore[method-assign]
+    host.play([60, 62, 64])
+    host.end.send(bytes((0xB0, 64, 127)))
+    host.wait_for_notes(1)
+    for value in (127, 90, 0, 0, 127, 10):  # a pedal that moves while the partner plays
+        host.end.send(bytes((0xB0, 64, value)))
+        time.sleep(0.05)
+    time.sleep(0.3)
+    host.play([70])
+    time.sleep(0.3)
+    session.stop()
+    notes = [type(event).__name__ for event in heard if not isinstance(event, Pedal)]
+    assert notes == ["NoteOn", "NoteOff"] * 4
+    assert [event.down for event in heard if isinstance(event, Pedal)] == [True, False, True, False]
+
+
+def test_an_output_that_fails_ends_the_session_with_a_message(style: Style) -> None:
+    ours, theirs = loopback_pair()
+    with ours, theirs:
+        host = Host(theirs)
+        session = DuetSession(Engine(style), ours, QUICK)
+        session.start()
+        try:
+            send = ours.send
+
+            def unplugged(message: bytes) -> None:
+                raise OSError("the synth was unplugged")
+
+            session._scheduler.reconnect(unplugged)
+            host.play([60, 62, 64])
+            with pytest.raises(BridgeError, match="unplugged"):
+                session.wait(20.0)
+            session._scheduler.reconnect(send)
+        finally:
+            session.stop()
+
+
+def test_stray_notes_long_ago_belong_to_no_phrase(style: Style) -> None:
+    ours, theirs = loopback_pair()
+    rules = PhraseRules(shortest_pause=0.1, longest_pause=0.1, longest_held=0.2)
+    with ours, theirs, DuetSession(Engine(style), ours, SessionSettings(rules=rules)) as session:
+        host = Host(theirs)
+        host.play([60, 62])
+        time.sleep(0.8)
+        host.play([64])
+        time.sleep(0.8)
+        assert session.answers == 0
+        assert not host.notes_on()
+
+
+def test_simultaneous_events_keep_their_order_in_the_clip(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    for _ in range(20):
+        host.end.send(bytes((0x90, 50, 80)))
+        host.end.send(bytes((0x80, 50, 0)))
+    time.sleep(0.3)
+    session.stop()
+    assert all(note.end - note.start < 0.2 for note in session.clip().notes if note.part is Part.PLAYER)

@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from model.config import PLAN_AFTER, PLAN_BEFORE, NetworkConfig
-from model.network import DuetNetwork, distance_buckets
+from model.network import ChordAttention, DuetNetwork, RelativeAttention, distance_buckets
 
 OPSET = 20
 MICROSOFT = "com.microsoft"
@@ -61,8 +62,8 @@ class GraphBuilder:
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="plugin-bridge")
 
 
-def _array(tensor: object) -> NDArray[np.float32]:
-    return tensor.detach().cpu().float().numpy()  # type: ignore[attr-defined, no-any-return]
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().cpu().float().numpy()
 
 
 def model_graph(network: DuetNetwork) -> onnx.ModelProto:
@@ -164,16 +165,16 @@ def _distances(builder: GraphBuilder, cache: str, length: str, span: int) -> str
 
 
 def _attention(
-    builder: GraphBuilder, name: str, attention: object, x: str, length: str, buckets: str, cache: str,
+    builder: GraphBuilder, name: str, attention: RelativeAttention, x: str, length: str, buckets: str, cache: str,
     index: int, config: NetworkConfig,
 ) -> str:  # fmt: skip
     heads, width = config.heads, config.head_width
     scale = 1 / math.sqrt(width)
-    qkv = _linear(builder, f"{name}.qkv", attention.qkv.weight, x)  # type: ignore[attr-defined]
+    qkv = _linear(builder, f"{name}.qkv", attention.qkv.weight, x)
     query = builder.add("Slice", qkv, builder.ints(0), builder.ints(config.width), builder.ints(2))
     query = builder.add("Reshape", query, builder.ints(1, -1, heads, width))
     query = builder.add("Transpose", query, perm=[0, 2, 1, 3])
-    vectors = _array(attention.distance).transpose(0, 2, 1) * scale  # type: ignore[attr-defined]
+    vectors = _array(attention.distance).transpose(0, 2, 1) * scale
     relative = builder.add("MatMul", query, builder.weight(f"{name}.distance", vectors))  # [1, H, S, buckets]
     shape = builder.add("Concat", builder.ints(1, heads), builder.add("Shape", buckets), axis=0)
     spread = builder.add("Expand", buckets, shape)
@@ -184,12 +185,14 @@ def _attention(
         scale=scale, local_window_size=config.span(index),
         outputs=[f"{name}.attended", f"present_key_{index}", f"present_value_{index}"],
     )  # fmt: skip
-    return _linear(builder, f"{name}.out", attention.out.weight, attended)  # type: ignore[attr-defined]
+    return _linear(builder, f"{name}.out", attention.out.weight, attended)
 
 
-def _chord_attention(builder: GraphBuilder, index: int, chords: object, x: str, config: NetworkConfig) -> str:
+def _chord_attention(
+    builder: GraphBuilder, index: int, chords: ChordAttention, x: str, config: NetworkConfig
+) -> str:
     name = f"layer{index}.chords"
-    query = _linear(builder, f"{name}.query", chords.query.weight, x)  # type: ignore[attr-defined]
+    query = _linear(builder, f"{name}.query", chords.query.weight, x)
     query = builder.add("Reshape", query, builder.ints(1, -1, config.heads, config.head_width))
     query = builder.add("Transpose", query, perm=[0, 2, 1, 3])
     scores = builder.add("Add", builder.add("MatMul", query, f"plan_key_{index}"), "plan_mask")
@@ -200,25 +203,25 @@ def _chord_attention(builder: GraphBuilder, index: int, chords: object, x: str, 
         f"{name}.out",
         chords.out.weight,
         builder.add("Reshape", seen, builder.ints(1, -1, config.width)),
-    )  # type: ignore[attr-defined]
-
-
-def _linear(builder: GraphBuilder, name: str, weight: object, x: str) -> str:
-    return builder.add("MatMul", x, builder.weight(f"{name}.weight", _array(weight).T))
-
-
-def _norm_weights(builder: GraphBuilder, name: str, norm: object) -> tuple[str, str]:
-    return (
-        builder.weight(f"{name}.weight", _array(norm.weight)),  # type: ignore[attr-defined]
-        builder.weight(f"{name}.bias", _array(norm.bias)),  # type: ignore[attr-defined]
     )
 
 
-def _norm(builder: GraphBuilder, name: str, norm: object, x: str) -> str:
+def _linear(builder: GraphBuilder, name: str, weight: Tensor, x: str) -> str:
+    return builder.add("MatMul", x, builder.weight(f"{name}.weight", _array(weight).T))
+
+
+def _norm_weights(builder: GraphBuilder, name: str, norm: nn.LayerNorm) -> tuple[str, str]:
+    return (
+        builder.weight(f"{name}.weight", _array(norm.weight)),
+        builder.weight(f"{name}.bias", _array(norm.bias)),
+    )
+
+
+def _norm(builder: GraphBuilder, name: str, norm: nn.LayerNorm, x: str) -> str:
     return builder.add("LayerNormalization", x, *_norm_weights(builder, name, norm), epsilon=1e-5)
 
 
-def _skip_norm(builder: GraphBuilder, name: str, norm: object, x: str, branch: str) -> tuple[str, str]:
+def _skip_norm(builder: GraphBuilder, name: str, norm: nn.LayerNorm, x: str, branch: str) -> tuple[str, str]:
     """The residual sum and its norm, in one node."""
     weights = _norm_weights(builder, name, norm)
     outputs = [f"{name}.normed", "", "", f"{name}.sum"]

@@ -165,8 +165,8 @@ def _distances(builder: GraphBuilder, cache: str, length: str, span: int) -> str
 
 
 def _attention(
-    builder: GraphBuilder, name: str, attention: RelativeAttention, x: str, length: str, buckets: str, cache: str,
-    index: int, config: NetworkConfig,
+    builder: GraphBuilder, name: str, attention: RelativeAttention, x: str, length: str, buckets: str,
+    cache: str, index: int, config: NetworkConfig,
 ) -> str:  # fmt: skip
     heads, width = config.heads, config.head_width
     scale = 1 / math.sqrt(width)

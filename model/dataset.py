@@ -249,7 +249,10 @@ def _assign_parts(notes: NDArray[np.void], pedals: NDArray[np.void], variation: 
         rng = np.random.default_rng(variation.trade_seed)
         turns = np.cumsum(rng.uniform(200, 1000, size=end // 200 + 2))
         notes["part"] = np.searchsorted(turns, notes["start"], side="right") % 2
-        pedals["part"] = np.searchsorted(turns, pedals["tick"], side="right") % 2
+        # a pedal stays with the foot that pressed it: its release goes where its press went
+        order = np.argsort(pedals["tick"], kind="stable")
+        press = np.maximum.accumulate(np.where(pedals["value"][order] == 1, np.arange(len(order)), 0))
+        pedals["part"][order] = np.searchsorted(turns, pedals["tick"][order][press], side="right") % 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,15 @@ def test_trading_goes_in_turns_of_2_to_10_seconds(clip):
     assert [n.part for n in notes] != [n.part for n in other]
 
 
+def test_a_traded_pedal_is_released_by_the_part_that_pressed_it():
+    for seed in range(20):
+        pedals = clip_of(build(source_of(duet_clip(bars=40)), Variation("trade", trade_seed=seed))).pedals
+        assert {p.part for p in pedals} == set(Part)
+        for part in Part:
+            states = [p.down for p in pedals if p.part is part]
+            assert states == [True, False] * (len(states) // 2)
+
+
 def test_a_single_line_is_only_ever_the_partners_or_traded(clip):
     assert views_of(source_of(clip, dealt="solo")) == ("solo", "trade")
     assert views_of(source_of(clip, dealt="pitch")) == VIEWS

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,13 +14,25 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from export.graph import model_graph, plan_graph
 from export.quantise import quantise
 from model.checkpoint import load_network
 from model.config import PLAN_AFTER, PLAN_BEFORE
 from model.network import Cache, ChordPlan, DuetNetwork
-from plugin_bridge.engine.bundle import DESCRIPTION, FORMAT, MODEL, PLAN, Sizes, file_checksum, load_style
+from plugin_bridge.engine.bundle import (
+    ADAPTER,
+    DESCRIPTION,
+    FORMAT,
+    MODEL,
+    PLAN,
+    WEIGHTS,
+    Sizes,
+    file_checksum,
+    load_style,
+)  # fmt: skip
 from plugin_bridge.engine.engine import Engine, PlanWindow
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.errors import BridgeError
@@ -30,7 +42,17 @@ from plugin_bridge.music.chords import QUALITY_NAMES
 FP32_LIMIT = 1e-4
 """Largest difference of a logit between the fp32 graph and PyTorch."""
 
+Measure = Callable[[Path, Path], dict[str, Any]]
+
 DEFAULT_SAMPLING = SamplingParameters(temperature=1.0, top_k=0, top_p=0.96, min_p=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MergedAdapter:
+    """What a bundle says `about` the adapter in its graph, and how to `write` the adapter's own file."""
+
+    about: dict[str, Any]
+    write: Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +72,43 @@ def export_bundle(
     *,
     name: str,
     precision: str = "int8",
-    metrics: dict[str, Any] | None = None,
+    as_base: bool = False,
 ) -> Parity:
     """Write the bundle of a checkpoint to the folder `output`, whole or not at all.
+
+    `as_base`: a base for styles, which keeps its weights (in float16, which its graphs then have too) and
+    takes adapters as it runs.
 
     Raises BridgeError when the checkpoint is damaged, `output` is something else, or the fp32 graph does
     not agree with PyTorch to `FP32_LIMIT`.
     """
+    network, meta = load_network(checkpoint)
+    state = meta["state"]
+    training = {key: state[key] for key in ("step", "tokens", "seconds")}
+    provenance = {**meta["provenance"], "training": training}
+    return write_bundle(
+        network,
+        output,
+        name=name,
+        provenance=provenance,
+        precision=precision,
+        as_base=as_base,
+    )
+
+
+def write_bundle(
+    network: DuetNetwork,
+    output: Path,
+    *,
+    name: str,
+    provenance: dict[str, Any],
+    precision: str = "int8",
+    as_base: bool = False,
+    adapter: MergedAdapter | None = None,
+    measure: Measure | None = None,
+) -> Parity:
+    """As `export_bundle`, from a network in memory. `adapter` is the one merged into it; `measure` gets the
+    fp32 and the 8-bit bundle and returns metrics to keep."""
     if precision not in ("int8", "fp32"):
         raise BridgeError(f"there is no precision {precision!r}: use int8 or fp32")
     if (
@@ -65,43 +117,51 @@ def export_bundle(
         and (output.is_file() or any(output.iterdir()))
     ):
         raise BridgeError(f"{output}: exists and is no style bundle; choose another with -o")
-    network, meta = load_network(checkpoint)
+    if as_base:
+        network.half().float()
+    description = _describe(name, network, provenance)
     try:
-        return _export(network, meta, output, name, precision, metrics or {})
-    except OSError as error:
-        raise BridgeError(
-            f"{output}: cannot be written ({error.strerror}); nothing was left there"
-        ) from error
-
-
-def _export(
-    network: DuetNetwork,
-    meta: dict[str, Any],
-    output: Path,
-    name: str,
-    precision: str,
-    metrics: dict[str, Any],
-) -> Parity:
-    """Write the bundle next to `output`, measure it, and move it there."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        work = Path(folder)
-        exact = model_graph(network)
-        description = _describe(name, network, meta, metrics)
-        _write(work / "exact", exact, plan_graph(network), {**description, "precision": "fp32"})
-        _write(work / "small", quantise(exact), plan_graph(network), {**description, "precision": "int8"})
-        parity = measure_parity(network, work / "exact", work / "small")
-        if not parity.onnx_fp32 <= FP32_LIMIT:
-            raise BridgeError(
-                f"{output}: the exported graph differs from PyTorch by {parity.onnx_fp32:.2g} on a logit "
-                f"(limit {FP32_LIMIT:g}); nothing was written"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
+            return _write_next_to(
+                Path(folder), network, output, description, precision, as_base, adapter, measure
             )
-        chosen = work / ("small" if precision == "int8" else "exact")
-        _rewrite_metrics(chosen, {**metrics, "parity": asdict(parity)})
-        load_style(chosen)
-        if output.exists():
-            shutil.rmtree(output)
-        chosen.rename(output)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BridgeError(f"{output}: cannot be written ({reason}); nothing was left there") from error
+
+
+def _write_next_to(
+    work: Path, network: DuetNetwork, output: Path, description: dict[str, Any], precision: str,
+    as_base: bool, adapter: MergedAdapter | None, measure: Measure | None,
+) -> Parity:  # fmt: skip
+    """Write both precisions into `work`, measure them, and move the chosen one to `output`."""
+    exact, plan = model_graph(network, adaptable=as_base), plan_graph(network)
+    for which, graph in (("fp32", exact), ("int8", quantise(exact))):
+        (work / which).mkdir()
+        onnx.save(graph, work / which / MODEL)
+        onnx.save(plan, work / which / PLAN)
+        _write_description(work / which, {**description, "precision": which})
+    parity = measure_parity(network, work / "fp32", work / "int8")
+    if not parity.onnx_fp32 <= FP32_LIMIT:
+        raise BridgeError(
+            f"{output}: the exported graph differs from PyTorch by {parity.onnx_fp32:.2g} on a logit "
+            f"(limit {FP32_LIMIT:g}); nothing was written"
+        )
+    metrics = {"parity": asdict(parity), **(measure(work / "fp32", work / "int8") if measure else {})}
+    chosen = work / precision
+    if as_base:
+        state = {key: tensor.half().contiguous() for key, tensor in network.state_dict().items()}
+        save_file(state, chosen / WEIGHTS)
+    described = {**description, "precision": precision, "metrics": metrics}
+    if adapter is not None:
+        adapter.write(chosen / ADAPTER)
+        described["adapter"] = adapter.about
+    _write_description(chosen, described)
+    load_style(chosen)
+    if output.exists():
+        output.rename(work / "old")
+    chosen.rename(output)
     return parity
 
 
@@ -167,16 +227,13 @@ def _nats(logits: NDArray[np.float32], tokens: NDArray[np.int64]) -> float:
     return float((log_sum - wide[np.arange(len(wide)), tokens[1:]]).mean())
 
 
-def _describe(
-    name: str, network: DuetNetwork, meta: dict[str, Any], metrics: dict[str, Any]
-) -> dict[str, Any]:
+def _describe(name: str, network: DuetNetwork, provenance: dict[str, Any]) -> dict[str, Any]:
     config = network.config
     sizes = Sizes(
         parameters=network.parameter_count, layers=config.layers, heads=config.heads,
         head_width=config.head_width, context=config.context, window=config.window,
         chord_layers=config.chord_layers, plan_before=PLAN_BEFORE, plan_after=PLAN_AFTER,
     )  # fmt: skip
-    state = meta["state"]
     return {
         "format": FORMAT,
         "name": name,
@@ -185,19 +242,18 @@ def _describe(
         "sizes": asdict(sizes),
         "network": config.to_json(),
         "sampling": asdict(DEFAULT_SAMPLING),
-        "provenance": {
-            **meta["provenance"],
-            "training": {key: state[key] for key in ("step", "tokens", "seconds")},
-        },
-        "metrics": metrics,
+        "provenance": provenance,
+        "metrics": {},
     }
 
 
-def _write(folder: Path, model: onnx.ModelProto, plan: onnx.ModelProto, description: dict[str, Any]) -> None:
-    folder.mkdir()
-    onnx.save(model, folder / MODEL)
-    onnx.save(plan, folder / PLAN)
-    checksums = {file: file_checksum(folder / file) for file in (MODEL, PLAN)}
+def _write_description(folder: Path, description: dict[str, Any]) -> None:
+    """`bundle.json`, with the checksums of the files that are there."""
+    checksums = {
+        file: file_checksum(folder / file)
+        for file in (MODEL, PLAN, WEIGHTS, ADAPTER)
+        if (folder / file).exists()
+    }
     text = json.dumps({**description, "checksums": checksums}, indent=1)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 

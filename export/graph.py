@@ -28,7 +28,9 @@ PLAN_ENTRIES = PLAN_BEFORE + 1 + PLAN_AFTER
 class GraphBuilder:
     """Collects nodes and weights; every method that adds a node returns its output's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, adaptable: bool = False) -> None:
+        self.adaptable = adaptable
+        self.factors: list[onnx.ValueInfoProto] = []
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self._count = 0
@@ -36,6 +38,12 @@ class GraphBuilder:
     def weight(self, name: str, array: NDArray[np.generic]) -> str:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
+
+    def factor(self, name: str, shape: list[int]) -> str:
+        """An input that may be left out: a matrix with an open side, empty unless it is given."""
+        open_shape: list[str | int] = [size or "rank" for size in shape]
+        self.factors.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, open_shape))
+        return self.weight(name, np.zeros(shape, np.float32))
 
     def ints(self, *values: int) -> str:
         self._count += 1
@@ -66,15 +74,18 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().cpu().float().numpy()
 
 
-def model_graph(network: DuetNetwork) -> onnx.ModelProto:
+def model_graph(network: DuetNetwork, *, adaptable: bool = False) -> onnx.ModelProto:
     """`model.onnx`: inputs `tokens` and `metre` int64 [1, S]; for the context (layer 0) and the window
     (layers above) `*_last` int32 [1] (index of the last key) and `*_total` int32 [] (number of keys with
     the new ones); `past_key_i`, `past_value_i` float32 [1, H, C, K]; `plan_key_i` [1, H, K, 1+P] and
     `plan_value_i` [1, H, 1+P, K] for each chord layer, `plan_mask` [1, 1, 1, 1+P] (0 or very negative).
     Outputs `logits` float32 [1, S, V] and the `present_*` buffers.
+
+    With `adaptable`, every linear layer that an adapter may change has two more inputs, `NAME.lora_A`
+    [in, R] and `NAME.lora_B` [R, out], of rank 0 unless they are given: x A B is added to its output.
     """
     config = network.config
-    builder = GraphBuilder()
+    builder = GraphBuilder(adaptable)
     table = _array(network.tokens.table())
     embedded = builder.add("Gather", builder.weight("token_table", table * math.sqrt(config.width)), "tokens")
     x = builder.add(
@@ -100,7 +111,7 @@ def model_graph(network: DuetNetwork) -> onnx.ModelProto:
         x, normed = _skip_norm(builder, f"layer{index}.next_norm", following, x, fed)
     logits = builder.add("MatMul", normed, builder.weight("output_table", table.T))
     builder.add_many("Add", logits, builder.weight("output_bias", _array(network.bias)), outputs=["logits"])
-    return builder.model("duet", _inputs(network), _outputs(config))
+    return builder.model("duet", [*_inputs(network), *builder.factors], _outputs(config))
 
 
 def plan_graph(network: DuetNetwork) -> onnx.ModelProto:
@@ -206,8 +217,22 @@ def _chord_attention(
     )
 
 
+def factor_names(layer: str) -> tuple[str, str]:
+    """The inputs of an adaptable graph that change a layer of `DuetNetwork`, like "layers.0.feed_in"."""
+    name = layer.removeprefix("layers.").replace("attention.", "", 1)
+    return f"layer{name}.lora_A", f"layer{name}.lora_B"
+
+
 def _linear(builder: GraphBuilder, name: str, weight: Tensor, x: str) -> str:
-    return builder.add("MatMul", x, builder.weight(f"{name}.weight", _array(weight).T))
+    """x times a weight [out, in]; in an adaptable graph plus x A B, of rank 0 where nothing is given."""
+    product = builder.add("MatMul", x, builder.weight(f"{name}.weight", _array(weight).T))
+    if not builder.adaptable:
+        return product
+    down, up = (
+        builder.factor(f"{name}.lora_A", [weight.shape[1], 0]),
+        builder.factor(f"{name}.lora_B", [0, weight.shape[0]]),
+    )
+    return builder.add("Add", product, builder.add("MatMul", builder.add("MatMul", x, down), up))
 
 
 def _norm_weights(builder: GraphBuilder, name: str, norm: nn.LayerNorm) -> tuple[str, str]:

@@ -29,8 +29,10 @@ from plugin_bridge.music.rhythm import metrical_positions
 from plugin_bridge.music.vocabulary import Kind
 
 View = Literal["duet", "swap", "solo", "trade"]
+Vary = Literal["freely", "dealt", "never"]
 
 _NOTE = np.dtype([("start", "i8"), ("end", "i8"), ("pitch", "i2"), ("velocity", "i2"), ("part", "i2")])
+_KEYS, _TEMPOS = 12, (0.9, 1.0, 1.1)
 _LOWEST, _HIGHEST = 9, 120  # transposition may not lead beyond these
 
 
@@ -110,6 +112,10 @@ class Prepared:
     def split(self, name: str) -> list[Source]:
         """The pieces of `train`, `valid` or `test`, in a fixed order."""
         return [self._load(row) for row in self._rows if row["split"] == name]
+
+    def pieces(self) -> list[Source]:
+        """All pieces, whatever their split, in a fixed order."""
+        return [self._load(row) for row in self._rows]
 
     def _load(self, row: dict[str, object]) -> Source:
         shard = self._shards[row["shard"]]
@@ -272,10 +278,14 @@ def build_pool(
     seed: int,
     epoch: int,
     mix: Mapping[str, float] | None = None,
-    augment: bool = True,
+    vary: Vary = "freely",
 ) -> Pool:
     """The pool of an epoch: pieces in a new order, each with a new view and variation. `mix` gives the
-    copies of each piece of a source (1 where it says nothing); a fraction is a probability."""
+    copies of each piece of a source (1 where it says nothing); a fraction is a probability.
+
+    `vary`: keys and tempos drawn "freely"; "dealt", so that in 36 epochs a piece is met once in each of 12
+    keys at each of 3 tempos; or "never", nor its touch.
+    """
     rng = np.random.default_rng([seed, epoch])
     wanted = np.array([(mix or {}).get(source.source, 1.0) for source in sources])
     copies = np.floor(wanted + rng.random(len(sources))).astype(np.int64)
@@ -287,14 +297,17 @@ def build_pool(
         options = views_of(sources[index])
         weights = np.array([{"duet": 3.0, "swap": 1.5, "solo": 3.0, "trade": 1.5}[view] for view in options])
         view = options[int(rng.choice(len(options), p=weights / weights.sum()))]
-        variation = Variation(
-            view,
-            int(rng.integers(-5, 7)) if augment else 0,
-            float(rng.uniform(0.9, 1.1)) if augment else 1.0,
-            int(rng.integers(-3, 4)) if augment else 0,
-            int(rng.integers(2**31)),
-        )
-        jobs.append((sources[index], variation))
+        trade_seed = int(rng.integers(2**31))
+        if vary == "never":
+            jobs.append((sources[index], Variation(view, trade_seed=trade_seed)))
+            continue
+        semitones, stretch = int(rng.integers(-5, 7)), float(rng.uniform(0.9, 1.1))
+        if vary == "dealt":
+            hand = np.random.default_rng([seed, index]).permutation(_KEYS * len(_TEMPOS))
+            card = int(hand[epoch % len(hand)])
+            semitones, stretch = card % _KEYS - 5, _TEMPOS[card // _KEYS]
+        touch = int(rng.integers(-3, 4))
+        jobs.append((sources[index], Variation(view, semitones, stretch, touch, trade_seed)))
     return concatenate([build(*job) for job in jobs])
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.config import PLAN_AFTER
 from model.dataset import Source, Variation, View, build
 from plugin_bridge.engine.engine import Engine, PlanWindow
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.events import Part
+
+if TYPE_CHECKING:
+    from model.network import DuetNetwork
 
 _NO_TOUCH = -1e4
 """Added to the logits of velocities where the piece was written, not played; as `model.loss` has it."""
@@ -99,6 +104,24 @@ def model_nats(engine: Engine, piece: Excerpt, *, plan: bool) -> NDArray[np.floa
         logits = engine.extend_all(tokens[start:end], metre[start:end])
         parts.append(token_nats(logits, piece.tokens[start + 1 : end + 1], touch=piece.touch))
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def network_nats(network: DuetNetwork, piece: Excerpt) -> NDArray[np.float64]:
+    """As `model_nats` with the plan, by the network in PyTorch, in one pass."""
+    import torch
+
+    from model.network import ChordPlan
+
+    rows = piece.chords if len(piece.chords) else np.zeros(1, piece.chords.dtype)
+    root, quality, bass = (
+        torch.from_numpy(rows[name].astype(np.int64))[None] for name in ("root", "quality", "bass")
+    )
+    plan = ChordPlan(root, quality, bass, torch.tensor([PLAN_AFTER]))
+    arrays = (piece.tokens[:-1], piece.metre[:-1], piece.pointer[:-1])
+    tokens, metre, pointer = (torch.from_numpy(array.astype(np.int64))[None] for array in arrays)
+    with torch.no_grad():
+        logits = network(tokens, metre, plan, pointer)[0].numpy()
+    return token_nats(logits, piece.tokens[1:], touch=piece.touch)
 
 
 def token_nats(

@@ -48,16 +48,18 @@ def train_base(
     return trainer
 
 
-def write_log(history: list[dict[str, float]], folder: Path) -> None:
+def write_log(
+    history: list[dict[str, float]], folder: Path, title: str = "Training of the base style"
+) -> None:
     """The progress so far as `log.csv` and `curve.png`."""
     with atomic_path(folder / "log.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.DictWriter(file, list(history[0]))
         rows.writeheader()
         rows.writerows(history)
-    draw_curve(history, folder / "curve.png")
+    draw_curve(history, folder / "curve.png", title)
 
 
-def draw_curve(history: list[dict[str, float]], path: Path) -> None:
+def draw_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
     """Nats per token, training and held-out, over the tokens seen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -78,7 +80,7 @@ def draw_curve(history: list[dict[str, float]], path: Path) -> None:
         color="#d55e00",
         label="held out (the partner's tokens)",
     )
-    axes.set(xlabel="training tokens (millions)", ylabel="nats per token", title="Training of the base style")
+    axes.set(xlabel="training tokens (millions)", ylabel="nats per token", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:

@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from model.checkpoint import CHECKPOINT_FORMAT, read_checkpoint, recover, write_checkpoint
-from model.dataset import Batch, Pool, Source, build_pool, crop_batch, training_batches
+from model.dataset import Batch, Pool, Source, Vary, build_pool, crop_batch, training_batches
 from model.loss import token_nats, weighted_loss
 from model.network import ChordPlan, DuetNetwork
 from plugin_bridge.errors import BridgeError
@@ -55,6 +55,7 @@ class TrainingConfig:
     patience: int = 10
     seed: int = 0
     mix: tuple[tuple[str, float], ...] = ()
+    vary: Vary = "freely"
     bf16: bool = False
     compile: bool = False
 
@@ -150,7 +151,7 @@ class Trainer:
         self._resume()
         if config.compile:
             self.model = torch.compile(self.model)
-        self.held_out = build_pool(held_out, config.seed, 0, augment=False) if held_out else None
+        self.held_out = build_pool(held_out, config.seed, 0, vary="never") if held_out else None
 
     def train(self) -> Progress | None:
         """Run to the end. Returns the last progress. On KeyboardInterrupt the state is saved first."""
@@ -192,9 +193,13 @@ class Trainer:
         epoch, skip = self.epoch, self.number
         following = None
         while True:
-            arguments = (self.sources, config.seed, epoch, dict(config.mix))
-            pool = following.result() if following else build_pool(*arguments)
-            following = workers.submit(build_pool, self.sources, config.seed, epoch + 1, dict(config.mix))
+            mix = dict(config.mix)
+            pool = (
+                following.result()
+                if following
+                else build_pool(self.sources, config.seed, epoch, mix, config.vary)
+            )
+            following = workers.submit(build_pool, self.sources, config.seed, epoch + 1, mix, config.vary)
             batches = training_batches(
                 pool, config.seed, epoch, config.batch, config.length, config.player_weight
             )
@@ -283,7 +288,8 @@ class Trainer:
         """Write the state to `folder/name`: whole, or not at all."""
         if not self.accelerator.is_main_process:
             return
-        tensors: dict[str, Tensor] = {f"model.{k}": t for k, t in self.network.state_dict().items()}
+        trained = {k: p for k, p in self.network.named_parameters() if p.requires_grad}
+        tensors: dict[str, Tensor] = {f"model.{k}": t.detach() for k, t in trained.items()}
         if name == "last":
             for index, state in self.optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(t) for k, t in state.items()}
@@ -304,6 +310,15 @@ class Trainer:
         }  # fmt: skip
         write_checkpoint(self.folder / name, tensors, meta)
 
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Set what is trained to the values of a checkpoint."""
+        trained = {k: p for k, p in self.network.named_parameters() if p.requires_grad}
+        if {f"model.{k}" for k in trained} != {k for k in tensors if k.startswith("model.")}:
+            raise BridgeError(f"{self.folder}: its checkpoint is of another network; use another folder")
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(tensors[f"model.{name}"])
+
     def _resume(self) -> None:
         folder = self.folder / "last"
         recover(self.folder / "best")
@@ -319,9 +334,12 @@ class Trainer:
                 f"{folder}: was begun with other settings ({', '.join(changed)}); "
                 "use the same ones to go on, or another folder to start anew"
             )
-        self.network.load_state_dict(
-            {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
-        )
+        if meta["provenance"] != json.loads(json.dumps(self.provenance)):
+            raise BridgeError(
+                f"{folder}: was begun with other music, another mix or another base; use the same to go on, "
+                "or another folder to start anew"
+            )
+        self.restore(tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             if key.startswith("optimiser."):

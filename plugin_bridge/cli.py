@@ -37,7 +37,11 @@ _adherence = click.option(
     help="How strictly to keep to the chords: nats taken from notes outside them.",
 )
 _style = click.option(
-    "--style", "style_name", default="base", show_default=True, help="A style's name or folder."
+    "--style",
+    "style_name",
+    default="base",
+    show_default=True,
+    help="A style's name or folder, or a blend: evans=0.7,mine=0.3.",
 )
 
 
@@ -134,7 +138,15 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option(
     "--output-name", default="Plugin Bridge Out", show_default=True, help="Name of the virtual output."
 )
-@_style
+@click.option(
+    "--style",
+    "style_names",
+    multiple=True,
+    default=("base",),
+    show_default=True,
+    help="A style's name or folder, or a blend: evans=0.7,mine=0.3. Given several times: MIDI program "
+    "changes 0, 1, ... choose among them, from the next phrase on.",
+)
 @click.option(
     "--mode",
     type=click.Choice(["answer"]),
@@ -153,7 +165,8 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option("--save", type=_PATH, help="Write the MIDI of both parts here at the end.")
 @_json
 def jam(
-    source: str | None, target: str | None, input_name: str, output_name: str, style_name: str, mode: str,
+    source: str | None, target: str | None, input_name: str, output_name: str,
+    style_names: tuple[str, ...], mode: str,
     chords: str | None, tempo: float, adherence: float, seconds: float | None, seed: int,
     report_path: Path | None, save: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -170,7 +183,8 @@ def jam(
     def ready(text: str) -> None:
         click.echo(text, err=as_json)
 
-    result = jam_live(_engine(style_name), request, ready)
+    styles = tuple(_load(name) for name in style_names)
+    result = jam_live(_engine(style_names[0]), request, ready, styles)
     report = result.report.to_json()
     if save is not None:
         write_midi(result.clip, save)
@@ -422,6 +436,81 @@ def train_base_command(
     click.echo(f"{folder / 'best'}: {trainer.best:.4f} nats a token held out, after {trainer.step} steps")
 
 
+@train.command("style")
+@click.argument("midi", type=_PATH, nargs=-1, required=True)
+@click.option("--name", required=True, help="What the style is called from now on.")
+@click.option("--base", default="base", show_default=True, help="The base's name or folder.")
+@click.option(
+    "--qlora", "method", flag_value="qlora", default=True, help="LoRA on the base in 4 bits. (default)"
+)
+@click.option("--lora", "method", flag_value="lora", help="LoRA on the base as it is, for comparison.")
+@click.option("--full", "method", flag_value="full", help="All weights, without an adapter, for comparison.")
+@click.option("--rank", type=click.IntRange(4, 32), default=8, show_default=True)
+@click.option("--alpha", type=float, default=16.0, show_default=True)
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="At most.")
+@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops a step.")
+@click.option("--length", type=click.IntRange(min=8), default=1024, show_default=True, help="Tokens a crop.")
+@click.option("--learning-rate", type=float, help="Peak rate; without it one that suits the method.")
+@click.option(
+    "--patience", type=click.IntRange(min=1), default=3, show_default=True, help="Epochs without progress."
+)
+@click.option(
+    "--held-out", type=click.IntRange(min=1), help="Pieces to be measured by; without it a fifth of them."
+)
+@click.option("--base-data", type=_PATH, help="Prepared base data, to mix in and to measure forgetting on.")
+@click.option(
+    "--mix", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share of base music."
+)
+@click.option(
+    "--others", type=_PATH, multiple=True, help="MIDI of other performers, to measure on; may be repeated."
+)
+@click.option("--licence", default="not stated", show_default=True, help="Of the pieces, for the record.")
+@click.option(
+    "--clips", type=click.IntRange(min=0), default=100, show_default=True, help="Clips to look for copies in."
+)
+@click.option("--adapter-only", is_flag=True, help="Stop at the adapter: no export, nothing installed.")
+@click.option("--work", type=_PATH, help="Folder of the run; without it one of the program's own.")
+@click.option("-o", "--output", type=_PATH, help="The bundle folder; without it the style is installed.")
+@click.option("--restart", is_flag=True, help="Throw an earlier run of this name away.")
+@click.option("--bf16/--no-bf16", default=True, show_default=True, help="Compute in bfloat16.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_json
+def train_style_command(
+    midi: tuple[Path, ...], name: str, base: str, method: str, rank: int, alpha: float, dropout: float,
+    epochs: int, batch: int, length: int, learning_rate: float | None, patience: int, held_out: int | None,
+    base_data: Path | None, mix: float, others: tuple[Path, ...], licence: str, clips: int,
+    adapter_only: bool, work: Path | None, output: Path | None, restart: bool, bf16: bool, seed: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Learn a style from a musician's own MIDI files (ten or so) and install it. Resumes where it was."""
+    from plugin_bridge.engine.bundle import user_styles
+
+    module = _training_module("export.style")
+    adapter = _training_module("model.adapter").AdapterOptions(rank, alpha, dropout)
+    training = _training_module("model.train_style").StyleTraining(
+        method=method, adapter=adapter, epochs=epochs, batch=batch, length=length,
+        learning_rate=learning_rate, patience=patience, held_out=held_out, base_data=base_data, mix=mix,
+        seed=seed, bf16=bf16,
+    )  # fmt: skip
+    request = module.StyleRequest(
+        midi, name, work or user_styles().parent / "training" / name, output or user_styles() / name,
+        base, licence, training, others, clips=clips, adapter_only=adapter_only, restart=restart,
+    )  # fmt: skip
+
+    def progress(items: Iterable[Any], total: int) -> Iterator[Any]:
+        return iter(_progress(items, "reading", total))
+
+    report = module.make_style(request, lambda line: click.echo(line, err=as_json), progress)
+    if as_json:
+        _print_json(report)
+        return
+    minutes = sum(report["seconds"].values()) / 60
+    click.echo(f"{minutes:.1f} minutes in all; the report: {request.work / module.REPORT}")
+    if not adapter_only:
+        click.echo(f"Play it: plugin-bridge jam --style {output or name!s}")
+
+
 @commands.command()
 @click.option("--data", type=_PATH, required=True, help="A prepared folder, or MIDI to prepare.")
 @_style
@@ -473,15 +562,29 @@ def evaluate(
 @click.argument("checkpoint", type=_PATH)
 @click.option("--name", default=None, help="The style's name; without it the bundle folder's.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True)
+@click.option(
+    "--adapter", type=_PATH, help="An adapter's folder; CHECKPOINT is then its base, by name or folder."
+)
+@click.option("--base", "as_base", is_flag=True, help="A base: keeps its weights to train styles on.")
 @click.option("-o", "--output", type=_PATH, required=True, help="The bundle folder to write.")
 @_json
-def export(checkpoint: Path, name: str | None, precision: str, output: Path, as_json: bool) -> None:
+def export(
+    checkpoint: Path, name: str | None, precision: str, adapter: Path | None, as_base: bool, output: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Turn a checkpoint into a style bundle: ONNX with a key-value cache, quantised, parity checked."""
     from dataclasses import asdict
 
-    parity = _training_module("export.bundle").export_bundle(
-        checkpoint, output, name=name or output.name, precision=precision
-    )
+    if adapter is not None and as_base:
+        raise BridgeError("an adapter's bundle is no base: leave out --base or --adapter")
+    if adapter is not None:
+        parity = _training_module("export.adapter").export_adapter(
+            str(checkpoint), adapter, output, name=name or output.name, precision=precision
+        )
+    else:
+        parity = _training_module("export.bundle").export_bundle(
+            checkpoint, output, name=name or output.name, precision=precision, as_base=as_base
+        )
     if as_json:
         _print_json({"output": str(output), "parity": asdict(parity)})
         return
@@ -534,9 +637,9 @@ def bench_duet_command(seconds: float, style_name: str, as_json: bool) -> None:
 
 
 def _load(style_name: str) -> Style:
-    from plugin_bridge.engine.bundle import find_style
+    from plugin_bridge.engine.adapters import choose_style
 
-    return find_style(style_name)
+    return choose_style(style_name)
 
 
 def _engine(style_name: str) -> Engine:

@@ -11,6 +11,7 @@ import pytest
 from fakes.jack import JackServer, no_live_ports, start_jack, stop_jack
 
 if TYPE_CHECKING:
+    from model.base import Base
     from plugin_bridge.engine.bundle import Style
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -53,6 +54,17 @@ def style(tmp_path_factory: pytest.TempPathFactory) -> Style:
     from fakes.bundles import make_bundle  # loads torch, which most tests do without
 
     return make_bundle(tmp_path_factory.mktemp("style"))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A base (fp32 graphs) of an untrained tiny network."""
+    from fakes.bundles import make_bundle
+
+    from model.base import load_base
+
+    folder = tmp_path_factory.mktemp("base")
+    return load_base(str(make_bundle(folder, precision="fp32", seed=5, as_base=True).folder))
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from plugin_bridge.duet.session import DuetSession, SessionSettings, hung_notes
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import metre_from
 from plugin_bridge.music.clip import Clip
-from plugin_bridge.music.events import Event, NoteOn, Part
+from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.loopback import loopback_pair
-from plugin_bridge.ports.messages import AllNotesOff, event_from_message
+from plugin_bridge.ports.messages import event_from_message
 from plugin_bridge.ports.midi_ports import available_transport, open_named, open_virtual
 from plugin_bridge.ports.wire import MidiPorts
 
@@ -49,7 +49,7 @@ def play_demo(
 
     def record(message: bytes, time: float) -> None:
         event = event_from_message(message, time, Part.PARTNER)
-        if event is not None and not isinstance(event, AllNotesOff):
+        if isinstance(event, NoteOn | NoteOff | Pedal):
             received.append(event)
 
     with ExitStack() as stack:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession, SessionSettings
+from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
@@ -46,12 +47,14 @@ class JamResult:
     problem: BridgeError | None = None
 
 
-def jam_live(engine: Engine, request: JamRequest, ready: Callable[[str], None]) -> JamResult:
+def jam_live(
+    engine: Engine, request: JamRequest, ready: Callable[[str], None], styles: tuple[Style, ...] = ()
+) -> JamResult:
     """Play until the time is up or the program is told to stop; `ready` gets a line when the ports are
     there. Ports are closed and everything is off when this returns or raises."""
     source = _endpoint(request.source, request.input_name)
     target = _endpoint(request.target, request.output_name)
-    settings = _settings(request)
+    settings = replace(_settings(request), styles=styles)
     system = transport_report()
     if system.transport == "loopback":
         raise BridgeError(f"{system}: nobody could play into it; plugin-bridge doctor says how to mend that")

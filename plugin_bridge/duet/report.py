@@ -64,6 +64,7 @@ class Report:
     answers: int
     yields: int
     dropped_late: int
+    style_changes: int = 0
     lost: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 

@@ -21,8 +21,11 @@ from dataclasses import dataclass, field, replace
 from plugin_bridge.duet.phrases import Decision, Move, PhraseRules, Snapshot, decide
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
+from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest, StyleSwitch
+from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import DEFAULT_ADHERENCE, DEFAULT_LIMITS
+from plugin_bridge.engine.replay import Replay
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.engine.stream import Mark, MetreAt, Stream, rewind_reach, unknown_metre
 from plugin_bridge.errors import BridgeError
@@ -32,7 +35,7 @@ from plugin_bridge.music.grammar import StartBy
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.music.tokens import tick_of
 from plugin_bridge.ports.clock import now
-from plugin_bridge.ports.messages import AllNotesOff, event_from_message
+from plugin_bridge.ports.messages import AllNotesOff, ProgramChange, event_from_message
 from plugin_bridge.ports.wire import MidiPorts
 
 logger = logging.getLogger(__name__)
@@ -49,7 +52,8 @@ _IDLE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How the partner plays. `chart` and `metre_at` are in seconds from the start of the session."""
+    """How the partner plays. `chart` and `metre_at` are in seconds from the start of the session. A program
+    change from the player chooses among `styles`, by its number."""
 
     seed: int = 0
     sampling: SamplingParameters | None = None
@@ -57,6 +61,7 @@ class SessionSettings:
     chart: Chart | None = None
     metre_at: MetreAt = unknown_metre
     chord_bias: float = DEFAULT_ADHERENCE
+    styles: tuple[Style, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,10 @@ class DuetSession:
         self.measurements = Measurements()
         self.failure: BaseException | None = None
         self.answers = self.yields = 0
-        self._inbox: queue.SimpleQueue[tuple[bytes, float] | None] = queue.SimpleQueue()
+        self.style_changes = 0
+        self._inbox: queue.SimpleQueue[tuple[bytes, float] | StyleRequest | CaughtUp | None]
+        self._inbox = queue.SimpleQueue()
+        self._switch = StyleSwitch(self._inbox.put)
         self._sent: list[Sent] = []
         self._heard: list[Event] = []
         self._worker: threading.Thread | None = None
@@ -150,6 +158,11 @@ class DuetSession:
         sys.setswitchinterval(self._old_switch)
         gc.unfreeze()
 
+    def change_style(self, style: Style) -> None:
+        """Play in another style from the next phrase on. From any thread; returns at once, the latest call
+        counts. A style that cannot be loaded changes nothing but the log."""
+        self._inbox.put(StyleRequest(style))
+
     @property
     def began(self) -> float:
         """The clock when the session started."""
@@ -194,6 +207,7 @@ class DuetSession:
             step_ms=spread(self.measurements.steps or list(self._stream.step_seconds)),
             transport=self.ports.transport,
             style=self.engine.style.name,
+            style_changes=self.style_changes,
             seed=self.settings.seed,
             answers=self.answers,
             yields=self.yields,
@@ -238,7 +252,13 @@ class DuetSession:
                 else self._inbox.get_nowait()
             )
             while item is not None:
-                self._hear_message(*item)
+                if isinstance(item, StyleRequest):
+                    self._flush()
+                    self._switch.ask(item, self.engine, self._stream.history())
+                elif isinstance(item, CaughtUp):
+                    self._switch.arrived(item)
+                else:
+                    self._hear_message(*item)
                 item = self._inbox.get_nowait()
             return False
         except queue.Empty:
@@ -254,12 +274,24 @@ class DuetSession:
 
     def _hear_message(self, message: bytes, time: float) -> None:
         event = event_from_message(message, time)
-        if isinstance(event, AllNotesOff):
+        if isinstance(event, ProgramChange):
+            if event.program < len(self.settings.styles):
+                self.change_style(self.settings.styles[event.program])
+        elif isinstance(event, AllNotesOff):
             for pitch in sorted(self._held):
                 self._hear(NoteOff(time, pitch))
             self._hear(Pedal(time, False))
         elif event is not None:
             self._hear(event)
+
+    def _change_style(self, replay: Replay) -> None:
+        """Between two phrases: go on with the engine that has caught up."""
+        self._flush()
+        if self._stream.move(replay):
+            self.engine = replay.engine
+            self.style_changes += 1
+        else:
+            self.change_style(replay.engine.style)  # what it caught up with was taken back since
 
     def _hear(self, event: Event) -> None:
         """The player did something: it enters the stream before anything else is decided."""
@@ -323,6 +355,8 @@ class DuetSession:
         """Decide and plan; how long to wait before looking again (None: until something comes in)."""
         time = now()
         if self._answer is None:
+            if (replay := self._switch.take()) is not None:
+                self._change_style(replay)
             decision = decide(self._snapshot(), self.settings.rules)
             if decision.move is not Move.ANSWER:
                 self._stream.advance(time - self._began)  # so that no long silence is left to catch up on

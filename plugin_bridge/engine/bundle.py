@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.errors import BridgeError
@@ -21,6 +24,10 @@ from plugin_bridge.music.chords import QUALITY_NAMES
 
 FORMAT = 1
 MODEL, PLAN, DESCRIPTION = "model.onnx", "plan.onnx", "bundle.json"
+ADAPTER = "adapter.onnx_adapter"
+"""What a style adds to its base, for use without the merged graph."""
+WEIGHTS = "weights.safetensors"
+"""What a base keeps beside its graphs, so that styles can be trained on it; its checksum names the base."""
 BUILT_IN = "base"
 
 
@@ -41,13 +48,15 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A verified style bundle. `description` is the whole of `bundle.json`."""
+    """A verified style bundle. `description` is the whole of `bundle.json`; `factors` are what adapters add
+    to its graph, see `plugin_bridge.engine.adapters`."""
 
     name: str
     folder: Path
     sizes: Sizes
     sampling: SamplingParameters
     description: dict[str, Any]
+    factors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, compare=False)
 
     @property
     def model_path(self) -> Path:
@@ -56,6 +65,12 @@ class Style:
     @property
     def plan_path(self) -> Path:
         return self.folder / PLAN
+
+    @property
+    def base_fingerprint(self) -> str | None:
+        """Which base this is, where it is one: it takes adapters, and styles can be trained on it."""
+        fingerprint = self.description["checksums"].get(WEIGHTS)
+        return None if fingerprint is None else str(fingerprint)
 
     @property
     def precision(self) -> str:
@@ -87,7 +102,7 @@ def load_style(folder: Path) -> Style:
         )
     if description.get("qualities") != list(QUALITY_NAMES):
         raise BridgeError(f"{folder}: made for another chord vocabulary; export the style again")
-    for name in (MODEL, PLAN):
+    for name in (MODEL, PLAN, *([ADAPTER] if "adapter" in description else [])):
         _verify(folder / name, description)
     try:
         sizes = Sizes(**{**description["sizes"], "chord_layers": tuple(description["sizes"]["chord_layers"])})

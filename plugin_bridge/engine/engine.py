@@ -85,6 +85,7 @@ class Engine:
     """A style, loaded, with the cache of one stream."""
 
     style: Style
+    _settings: tuple[int, str]
     _length: int
     _bands: tuple[_Band, _Band]
     _bindings: dict[int, _Binding]
@@ -116,6 +117,7 @@ class Engine:
             ) from error
         self.style = style
         self._make = onnxruntime.OrtValue.ortvalue_from_numpy
+        self._settings = (threads, provider)
         self._allocate()
 
     @property
@@ -178,11 +180,7 @@ class Engine:
 
     def fork(self) -> Engine:
         """A second stream that begins as this one stands: the session is shared, the cache is copied."""
-        twin = object.__new__(Engine)
-        twin.style, twin._session, twin._plan_session, twin._make = (
-            self.style, self._session, self._plan_session, self._make,
-        )  # fmt: skip
-        twin._allocate()
+        twin = self.with_style(self.style)
         for mine, theirs in zip(self._bands, twin._bands, strict=True):
             theirs.offset = mine.offset
             used = self._length - mine.offset
@@ -194,6 +192,28 @@ class Engine:
         twin._plan_entries = self._plan_entries
         twin._length = self._length
         return twin
+
+    def with_style(self, style: Style) -> Engine:
+        """An empty stream in another style; where that plays on the same graphs, they are shared."""
+        if style.folder != self.style.folder:
+            threads, provider = self._settings
+            return Engine(style, threads=threads, provider=provider)
+        twin = object.__new__(Engine)
+        twin._session, twin._plan_session, twin._make, twin._settings = (
+            self._session, self._plan_session, self._make, self._settings,
+        )  # fmt: skip
+        twin.style = style
+        twin._allocate()
+        return twin
+
+    def _bind_factors(self) -> None:
+        """What adapters add is bound once, as inputs that the graph otherwise takes as empty."""
+        known = {value.name: value.shape for value in self._session.get_overridable_initializers()}
+        for name, array in self.style.factors.items():
+            side = 0 if name.endswith("A") else 1
+            if name not in known or known[name][side] != array.shape[side]:
+                raise BridgeError(f"{self.style.name}: an adapter does not fit the base ({name})")
+            self._share(name, array)
 
     def _allocate(self) -> None:
         sizes = self.style.sizes
@@ -222,6 +242,7 @@ class Engine:
             self._share(name, self._plan_arrays[name])
         self._mask = np.zeros((1, 1, 1, 1 + self._entries), np.float32)
         self._share("plan_mask", self._mask)
+        self._bind_factors()
         self._plan_entries = ()
         self.set_plan(None)
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plugin_bridge._native import Sampler
-from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.engine import MAX_REWIND, Engine
+from plugin_bridge.engine.replay import Entry, History, Replay, plan_window
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
@@ -69,6 +70,7 @@ class Stream:
     ) -> None:
         """`chord_bias`: nats taken from every new note outside the chord that sounds (0: none)."""
         self.engine = engine
+        self._own_sampling = sampling
         self.sampling = sampling or engine.style.sampling
         self.limits: tuple[Limit, ...] = (OnlyPart(Part.PARTNER), NoEnd(), *limits)
         self.metre_at = metre_at
@@ -80,6 +82,10 @@ class Stream:
         self._sampler = Sampler(v.SIZE, seed)
         self._mask = np.zeros(v.SIZE, np.uint8)
         self._bias: NDArray[np.float32] | None = None
+        sizes = engine.style.sizes
+        reach = sizes.context + sizes.layers * (sizes.window - 1)  # what a logit depends on at most
+        self._history: deque[Entry] = deque(maxlen=reach + MAX_REWIND)
+        self._recorded = 0
         engine.reset()
         self._encoder, self._grammar = Encoder(), Grammar()
         self._logits = np.zeros(v.SIZE, np.float32)
@@ -158,10 +164,28 @@ class Stream:
     def rewind(self, mark: Mark) -> None:
         """Be as if nothing had happened since `mark`, random state included."""
         self.engine.rewind(mark.length)
+        while self._recorded > mark.length and self._history:
+            self._history.pop()
+            self._recorded -= 1
         self._encoder, self._grammar = mark.encoder.copy(), mark.grammar.copy()
         self._logits[:] = mark.logits
         self._sampler.state = mark.random
         self._follow_chord(self._chart.index(self.seconds))
+
+    def history(self) -> History:
+        """What a `Replay` needs to bring another engine here."""
+        return History(self._recorded, tuple(self._history), self._chart)
+
+    def move(self, replay: Replay) -> bool:
+        """Go on with the engine of `replay`, as if it had played all along. Marks made before are void.
+        False, and nothing happens, where the replay is of a past that was taken back: make another."""
+        if not replay.follow(self.history()):
+            return False
+        self.engine = replay.engine
+        self.sampling = self._own_sampling or self.engine.style.sampling
+        self._recorded = self.engine.length
+        self._logits[:] = replay.logits
+        return True
 
     def _draw(self, limits: Sequence[Limit]) -> int:
         self._grammar.mask(limits, self._mask)
@@ -187,13 +211,14 @@ class Stream:
             return
         began = now()
         self._logits[:] = self.engine.extend(tokens, metre)
+        chord = self._chord_index if self._chord_index is not None else -1
+        self._history.extend((token, place, chord) for token, place in zip(tokens, metre, strict=True))
+        self._recorded += len(tokens)
         if len(tokens) == 1:
             self.step_seconds.append(now() - began)
 
     def _follow_chord(self, index: int) -> None:
-        sizes = self.engine.style.sizes
-        window = self._chart.window(index, sizes.plan_before, sizes.plan_after)
-        self.engine.set_plan(None if window is None else PlanWindow(window))
+        self.engine.set_plan(plan_window(self._chart, index, self.engine.style.sizes))
         self._chord_index = index
         chord = self._chart.spans[index].chord if index >= 0 else None
         if chord is None or self.chord_bias <= 0:

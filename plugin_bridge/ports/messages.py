@@ -31,14 +31,24 @@ class AllNotesOff:
     part: Part = Part.PLAYER
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramChange:
+    """Program `program` (0..127) was chosen at `time` seconds."""
+
+    time: float
+    program: int
+
+
 def event_from_message(
     message: Sequence[int], time: float, part: Part = Part.PLAYER
-) -> Event | AllNotesOff | None:
+) -> Event | AllNotesOff | ProgramChange | None:
     """What one whole message means, on whatever channel; None for all that is no event of ours.
 
     `message` is what a port delivers: bytes or integers, status byte first. Anything malformed, too short
     or too long, realtime and system-exclusive gives None; nothing raises.
     """
+    if len(message) == 2 and 0xC0 <= message[0] <= 0xCF and 0 <= message[1] <= 127:
+        return ProgramChange(time, message[1])
     if len(message) != 3:
         return None
     status, first, second = message

@@ -302,7 +302,7 @@ def test_a_mix_of_nothing_is_refused(sources):
 
 
 def test_without_augmentation_the_notes_are_as_they_were(sources):
-    pool = build_pool(sources, 0, 0, augment=False)
+    pool = build_pool(sources, 0, 0, vary="never")
     pitches = sorted(pool.tokens[is_note_on(pool.tokens)].tolist())
     stored = [token for s in sources for token in s.tokens[is_note_on(s.tokens)].tolist()]
     assert pitches == sorted(stored)

@@ -87,6 +87,7 @@ def prepare(
     exclude: frozenset[str] = frozenset(),
     licences: dict[str, str] | None = None,
     held_out: tuple[float, float] = (0.05, 0.05),
+    cluster: str | None = None,
     executor: Executor | None = None,
     progress: Callable[[Iterator[tuple[str, Piece | str]], int], Iterator[tuple[str, Piece | str]]]
     | None = None,
@@ -94,8 +95,10 @@ def prepare(
     """Read every MIDI file under `inputs` (files, folders, zips) and write the prepared folder `output`.
 
     `exclude` holds file names (any folder) to leave out; `licences` maps a source (the name of a zip or
-    folder) to its licence. Raises BridgeError when an input is missing or nothing could be read. `output`
-    appears whole or not at all; an older one is replaced only when the new one is complete.
+    folder) to its licence. `cluster` is the address of a `dask.distributed` scheduler whose workers read the
+    files (which they must see under the same paths). Raises BridgeError when an input is missing or nothing
+    could be read. `output` appears whole or not at all; an older one is replaced only when the new one is
+    complete.
     """
     licences = licences or {}
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +110,7 @@ def prepare(
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".prepare-", dir=output.parent)))
         candidates = [c for path in inputs for c in _find(path, stack) if c.path.name not in excluded]
-        pool = executor or stack.enter_context(_readers())
+        pool = executor or stack.enter_context(_cluster(cluster) if cluster else _readers())
         results = zip(candidates, pool.map(_read, candidates, chunksize=8), strict=True)
         named = ((c.source, piece) for c, piece in results)
         writer = _Writer(work / "data", licences, held_out)
@@ -132,6 +135,26 @@ def _readers() -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    """The workers of a `dask.distributed` scheduler, as an executor."""
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise BridgeError("--cluster needs dask: python -m pip install 'plugin-bridge[cluster]'") from error
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise BridgeError(
+            f"{address}: no dask scheduler answers there ({error}); start one with 'dask scheduler'"
+        ) from error
+    try:
+        with client.get_executor() as pool:
+            yield pool
+    finally:
+        client.close()
 
 
 def _find(path: Path, stack: ExitStack) -> Iterator[_Candidate]:

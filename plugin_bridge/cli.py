@@ -340,10 +340,11 @@ def doctor(as_json: bool) -> None:
     show_default=True,
     help="Share held out to the end.",
 )
+@click.option("--cluster", help="Address of a dask scheduler whose workers read the files, tcp://HOST:8786.")
 @_json
 def prepare(
     inputs: tuple[Path, ...], output: Path, exclude: Path | None, licences: tuple[str, ...], valid: float,
-    test: float, as_json: bool,
+    test: float, cluster: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn MIDI files, folders and zips (with chord and beat sidecars) into training data."""
     from dataclasses import asdict
@@ -356,8 +357,9 @@ def prepare(
         return iter(_progress(items, "reading", total))
 
     summary = prepare_data(
-        inputs, output, exclude=leave_out, licences=stated, held_out=(valid, test), progress=progress
-    )
+        inputs, output, exclude=leave_out, licences=stated, held_out=(valid, test), cluster=cluster,
+        progress=progress,
+    )  # fmt: skip
     if as_json:
         _print_json(asdict(summary))
         return

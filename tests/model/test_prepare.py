@@ -511,3 +511,31 @@ def test_music_begins_at_its_bar(tmp_path):
     first = int(codec.decode(piece.tokens)["tick"][0])
     assert first == 150
     assert any(b.number == 0 and abs(b.time) < 1e-6 for b in piece.beats)
+
+
+# a cluster
+
+
+def test_the_workers_of_a_cluster_prepare_the_same(tmp_path):
+    from distributed import LocalCluster
+
+    midi = write_pieces(tmp_path / "midi", [f"p{i}" for i in range(12)])
+    (midi / "broken.mid").write_bytes(b"MThd nonsense")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", processes=True
+    ) as cluster:
+        there = prepare([midi], tmp_path / "there", cluster=cluster.scheduler_address)
+    here = prepare([midi], tmp_path / "here", executor=Inline())
+    assert there == here
+    assert [name for name, _ in there.skipped] == ["broken.mid"]
+    for path in (tmp_path / "here").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x", "127.0.0.1:notaport"])
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path, address):
+    midi = write_pieces(tmp_path / "midi", ["a", "b", "c"])
+    with pytest.raises(BridgeError) as raised:
+        prepare([midi], tmp_path / "out", cluster=address)
+    assert address in str(raised.value)
+    assert not (tmp_path / "out").exists()

@@ -13,13 +13,17 @@ ACCURACY_LEVEL = 4
 
 
 def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` with the weights of its matrix products in 8 bits; tables and norms stay."""
+    """A copy of `model` with the weights of its matrix products in 8 bits; tables and norms stay, and so do
+    the matrices that are inputs, for adapters to give."""
     logging.getLogger(MatMulNBitsQuantizer.__module__).setLevel(logging.WARNING)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
+    inputs = {value.name for value in copy.graph.input}
+    given = [node.name for node in copy.graph.node if node.op_type == "MatMul" and inputs & set(node.input)]
     quantiser = MatMulNBitsQuantizer(
-        copy, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=ACCURACY_LEVEL
-    )
+        copy, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=ACCURACY_LEVEL,
+        nodes_to_exclude=given,
+    )  # fmt: skip
     quantiser.process()
     return quantiser.model.model

@@ -10,11 +10,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate import PartialState
 
 from export.adapter import merged_adapter
 from export.bundle import write_bundle
@@ -29,6 +31,7 @@ from model.network import DuetNetwork
 from model.prepare import Summary, prepare
 from model.train_style import StyleTraining, Trained, check_name, start_anew, train_style
 from model.training import Progress
+from plugin_bridge.engine.adapters import read_factors
 from plugin_bridge.engine.bundle import DESCRIPTION, Style, load_style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import Request, generate
@@ -73,8 +76,7 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
     if request.output.exists() and not (request.output / DESCRIPTION).exists():
         raise BridgeError(f"{request.output}: exists and is no style bundle; choose another --name")
     base = load_base(request.base)
-    if request.restart:
-        start_anew(request.work)
+    state = PartialState(cpu=not torch.cuda.is_available())
     began = time.monotonic()
     seconds: dict[str, float] = {}
 
@@ -84,7 +86,11 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
         began = time.monotonic()
         tell(what)
 
-    summary = _prepare(request, progress)
+    summary = _prepare(request, progress) if state.is_main_process else None
+    state.wait_for_everyone()
+    if summary is None:  # one of several processes: it only trains
+        train_style(request.work / "data", request.work / "run", base, request.training)
+        return {}
     stage("prepare", f"{summary.pieces} pieces, {summary.notes} notes, {summary.hours:.1f} h"
           + (f"; {len(summary.skipped)} files skipped" if summary.skipped else ""))  # fmt: skip
     for name, reason in summary.skipped[:10]:
@@ -115,6 +121,8 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
     report["stages"] = style.description["metrics"]["stages"]
     report["parity"] = style.description["metrics"]["parity"]
     report["nats"] = _forgetting(request, base.style, style, trained, tell)
+    if trained.adapter is not None:
+        report["deployed"] = _deployed(base.style, style, trained, request.tokens)
     stage("measure", "measured on held-out music")
     if request.clips:
         report["copying"] = _copying(style, trained, request.clips)
@@ -128,6 +136,8 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
 
 def _prepare(request: StyleRequest, progress: Any) -> Summary:
     """Prepare the musician's files, and those of others beside them."""
+    if request.restart:
+        start_anew(request.work)
     licences = {path.stem if path.suffix else path.resolve().name: request.licence for path in request.midi}
     request.work.mkdir(parents=True, exist_ok=True)
     if request.others:
@@ -208,6 +218,17 @@ def _forgetting(
             f"{row['after_per_note']:.3f} after ({row['change']:+.1%})"
         )
     return result
+
+
+def _deployed(base: Style, style: Style, trained: Trained, tokens: int) -> dict[str, float]:
+    """Nats a note on the held-out pieces by the merged graph and by the adapter on the shared base."""
+    shared = replace(base, name=style.name, factors=read_factors(style))
+    excerpts = choose_excerpts(trained.deal.test, "solo", tokens, _EXCERPT_TOKENS)
+    notes = max(sum(piece.notes for piece in excerpts), 1)
+    nats = {}
+    for name, engine in (("merged", Engine(style)), ("shared", Engine(shared))):
+        nats[name] = sum(float(model_nats(engine, piece, plan=True).sum()) for piece in excerpts) / notes
+    return nats
 
 
 def _copying(style: Style, trained: Trained, count: int) -> dict[str, Any]:

@@ -141,6 +141,7 @@ def train_style(
         on_progress=report,
     )
     trainer.train()
+    trainer.accelerator.wait_for_everyone()  # the main process may still be writing
     best, _ = read_checkpoint(folder / "best")
     trainer.restore(best)
     provenance = {**provenance, "training": {

@@ -504,6 +504,8 @@ def train_style_command(
         return iter(_progress(items, "reading", total))
 
     report = module.make_style(request, lambda line: click.echo(line, err=as_json), progress)
+    if not report:
+        return  # one of several processes: the first one tells
     if as_json:
         _print_json(report)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from fakes.bundles import untrained_adapter
+from fakes.bundles import make_bundle, make_style_bundle, untrained_adapter
 from made_pieces import write_pieces
 from style_runs import OPTIONS
 
@@ -18,6 +18,7 @@ import export.style as module
 from export.adapter import export_adapter, graph_factors
 from export.style import StyleRequest, make_style
 from model.adapter import save_adapter
+from model.base import load_base
 from plugin_bridge.engine.adapters import choose_style, read_factors
 from plugin_bridge.engine.bundle import load_style
 from plugin_bridge.engine.engine import Engine
@@ -229,3 +230,16 @@ def test_killed_while_it_exports_it_goes_on(base, midi, tmp_path, monkeypatch):
     assert not request.output.exists()
     make_style(request)
     assert load_style(request.output).name == "mine"
+
+
+def test_quantised_a_base_takes_adapters_too(tmp_path):
+    """In 8 bits the base plays a style as near to the merged graph as 8 bits are."""
+    quantised = load_base(str(make_bundle(tmp_path / "q", seed=5, as_base=True).folder))
+    style = make_style_bundle(quantised, tmp_path / "styles" / "mine", precision="int8", quantised=False)
+    (tmp_path / "styles" / "base").symlink_to(quantised.style.folder)
+    tokens = np.random.default_rng(0).integers(3, 395, 120).tolist()
+    plain, merged, shared = (
+        Engine(each).extend_all(tokens, [0] * len(tokens))
+        for each in (quantised.style, style, choose_style(f"{style.folder}=1"))
+    )
+    assert np.abs(shared - merged).max() < 0.1 * np.abs(shared - plain).max()

@@ -610,12 +610,16 @@ def bench() -> None:
 @click.option(
     "--long", "long_run", type=click.IntRange(min=0), default=0, help="Also a session of so many tokens."
 )
+@click.option("--beside", help="Another style, whose step is measured in turn with this one's.")
 @_json
-def bench_engine_command(style_name: str, past: int, long_run: int, as_json: bool) -> None:
+def bench_engine_command(
+    style_name: str, past: int, long_run: int, beside: str | None, as_json: bool
+) -> None:
     """A step of the engine, beside memory's floor and beside torch."""
     from plugin_bridge.engine.bench_engine import bench_engine
 
-    _print_report(bench_engine(_load(style_name), past=past, long_run=long_run), as_json)
+    other = _load(beside) if beside else None
+    _print_report(bench_engine(_load(style_name), past=past, long_run=long_run, beside=other), as_json)
 
 
 @bench.command("sampler")

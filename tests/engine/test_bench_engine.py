@@ -21,6 +21,12 @@ def test_a_long_run_is_compared_with_a_young_one_place_by_place(style):
     assert {"step_ms", "floor_ms", "ratio_to_floor", "prefill_ms", "parameters"} <= report.keys()
 
 
+def test_another_style_is_measured_beside_it(style, exact_style):
+    report = bench_engine(style, past=100, beside=exact_style)
+    beside = report["beside"]
+    assert beside["ratio"] == pytest.approx(beside["step_ms"] / beside["this_step_ms"], abs=0.01)
+
+
 def test_too_short_a_long_run_is_refused(style):
     with pytest.raises(BridgeError, match="too few"):
         bench_engine(style, past=100, long_run=100)

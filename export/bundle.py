@@ -111,12 +111,8 @@ def write_bundle(
     fp32 and the 8-bit bundle and returns metrics to keep."""
     if precision not in ("int8", "fp32"):
         raise BridgeError(f"there is no precision {precision!r}: use int8 or fp32")
-    if (
-        output.exists()
-        and not (output / DESCRIPTION).exists()
-        and (output.is_file() or any(output.iterdir()))
-    ):
-        raise BridgeError(f"{output}: exists and is no style bundle; choose another with -o")
+    if not as_base:
+        check_output(output)
     if as_base:
         network.half().float()
     description = _describe(name, network, provenance)
@@ -129,6 +125,19 @@ def write_bundle(
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BridgeError(f"{output}: cannot be written ({reason}); nothing was left there") from error
+
+
+def check_output(output: Path) -> None:
+    """Raises BridgeError where a style's bundle would replace what is no bundle, or a base."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    try:
+        description = json.loads((output / DESCRIPTION).read_text(encoding="utf-8"))
+        is_base = WEIGHTS in description["checksums"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BridgeError(f"{output}: exists and is no style bundle; choose another") from error
+    if is_base:
+        raise BridgeError(f"{output}: is a base, which other styles need; choose another")
 
 
 def _write_next_to(

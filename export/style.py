@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 
 from export.adapter import merged_adapter
-from export.bundle import write_bundle
+from export.bundle import check_output, write_bundle
 from export.style_chart import draw_styles
 from model.adapter import merge
 from model.base import Base, load_base
@@ -29,7 +29,7 @@ from model.dataset import Prepared, Source
 from model.held_out import Excerpt, choose_excerpts, model_nats, network_nats
 from model.network import DuetNetwork
 from model.prepare import Summary, prepare
-from model.train_style import StyleTraining, Trained, check_name, start_anew, train_style
+from model.train_style import StyleTraining, Trained, check_base_data, check_name, train_style
 from model.training import Progress
 from plugin_bridge.engine.adapters import read_factors
 from plugin_bridge.engine.bundle import DESCRIPTION, Style, load_style
@@ -73,9 +73,9 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
     `tell` gets a line at each stage. Raises BridgeError with what was kept when a stage fails.
     """
     check_name(request.name)
-    if request.output.exists() and not (request.output / DESCRIPTION).exists():
-        raise BridgeError(f"{request.output}: exists and is no style bundle; choose another --name")
     base = load_base(request.base)
+    _check_places(request)
+    check_base_data(request.training)
     state = PartialState(cpu=not torch.cuda.is_available())
     began = time.monotonic()
     seconds: dict[str, float] = {}
@@ -135,16 +135,32 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
 
 
 def _prepare(request: StyleRequest, progress: Any) -> Summary:
-    """Prepare the musician's files, and those of others beside them."""
-    if request.restart:
-        start_anew(request.work)
-    licences = {path.stem if path.suffix else path.resolve().name: request.licence for path in request.midi}
-    request.work.mkdir(parents=True, exist_ok=True)
+    """Prepare the musician's files, and those of others beside them; then drop what is to begin anew."""
     if request.others:
         prepare(request.others, request.work / "others", held_out=(0.0, 0.0))
-    return prepare(
-        request.midi, request.work / "data", licences=licences, held_out=(0.0, 0.0), progress=progress
+    summary = prepare(
+        request.midi, request.work / "data", licence=request.licence, held_out=(0.0, 0.0), progress=progress
     )
+    if request.restart:
+        for name in ("run", "bundle"):
+            shutil.rmtree(request.work / name, ignore_errors=True)
+    return summary
+
+
+def _check_places(request: StyleRequest) -> None:
+    """Nothing that is not ours is ever written over: neither by the run nor by the bundle."""
+    work, output = request.work, request.output
+    here, there = work.resolve(), output.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise BridgeError(f"{output}: the run's folder {work} and the bundle's must lie apart")
+    for folder in (work, output.parent):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BridgeError(f"{folder}: cannot be made ({error.strerror}); choose another") from error
+    if any(work.iterdir()) and not (work / "data" / "index.json").exists():
+        raise BridgeError(f"{work}: is not empty and no run of train style; choose another with --work")
+    check_output(output)
 
 
 def _export(request: StyleRequest, base: Base, trained: Trained, bundle: Path) -> None:
@@ -205,6 +221,8 @@ def _forgetting(
     result: dict[str, dict[str, Any]] = {}
     for kind, pieces in kinds.items():
         excerpts = choose_excerpts(pieces, "solo", request.tokens, _EXCERPT_TOKENS)
+        if not excerpts:
+            continue
         row: dict[str, Any] = {"pieces": len(excerpts), "notes": sum(piece.notes for piece in excerpts)}
         for when, engine in engines.items():
             scores = [model_nats(engine, piece, plan=True)[piece.counted] for piece in excerpts]
@@ -276,6 +294,8 @@ def _install(bundle: Path, output: Path, report: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (output.with_name(f".{output.name}.{suffix}") for suffix in ("new", "old"))
+    if old.exists() and not output.exists():
+        old.rename(output)  # an earlier install was killed between its two renames
     for leftover in (fresh, old):
         if leftover.exists():
             shutil.rmtree(leftover)
@@ -284,6 +304,9 @@ def _install(bundle: Path, output: Path, report: dict[str, Any]) -> None:
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise BridgeError(f"{output}: cannot be written ({error}); the bundle is kept in {bundle}") from error
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if output.exists():
         output.rename(old)
     fresh.rename(output)

@@ -124,9 +124,10 @@ def load_adapter(folder: Path, base: Base | None = None) -> Adapter:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise BridgeError(f"{folder}: is not an adapter (it needs {CONFIG} and {TENSORS})") from error
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise BridgeError(f"{folder}: the adapter is damaged ({error}); train the style again") from error
-    if not isinstance(about, dict) or about.get("format") != ADAPTER_FORMAT:
+    named = isinstance(about, dict) and all(isinstance(about.get(key), str) for key in ("base", "base_name"))
+    if not named or about.get("format") != ADAPTER_FORMAT:
         raise BridgeError(
             f"{path}: was not made by this program or version: it does not say what base it is for"
         )
@@ -147,7 +148,7 @@ def load_adapter(folder: Path, base: Base | None = None) -> Adapter:
             key.removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")
         ):
             down, up = tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"]
-            if down.shape[0] != options.rank or up.shape[1] != options.rank:
+            if down.ndim != 2 or up.ndim != 2 or down.shape[0] != options.rank or up.shape[1] != options.rank:
                 raise ValueError(f"{name} is not of rank {options.rank}")
             factors[name.removeprefix(_PREFIX)] = (down, up, options.alpha / options.rank)
         if not factors:
@@ -156,7 +157,7 @@ def load_adapter(folder: Path, base: Base | None = None) -> Adapter:
             str(about["base"]), str(about["base_name"]), bool(about["quantised"]), options, factors,
             dict(about["provenance"]),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise BridgeError(f"{folder}: the adapter is damaged ({error}); train the style again") from error
 
 

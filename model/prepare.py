@@ -86,6 +86,7 @@ def prepare(
     *,
     exclude: frozenset[str] = frozenset(),
     licences: dict[str, str] | None = None,
+    licence: str = "not stated",
     held_out: tuple[float, float] = (0.05, 0.05),
     cluster: str | None = None,
     executor: Executor | None = None,
@@ -95,10 +96,10 @@ def prepare(
     """Read every MIDI file under `inputs` (files, folders, zips) and write the prepared folder `output`.
 
     `exclude` holds file names (any folder) to leave out; `licences` maps a source (the name of a zip or
-    folder) to its licence. `cluster` is the address of a `dask.distributed` scheduler whose workers read the
-    files (which they must see under the same paths). Raises BridgeError when an input is missing or nothing
-    could be read. `output` appears whole or not at all; an older one is replaced only when the new one is
-    complete.
+    folder) to its licence, `licence` is that of all others. `cluster` is the address of a `dask.distributed`
+    scheduler whose workers read the files (which they must see under the same paths). `output` appears whole
+    or not at all; an older one is replaced only when the new one is complete. Raises BridgeError when an
+    input is missing or nothing could be read.
     """
     licences = licences or {}
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -109,11 +110,13 @@ def prepare(
     excluded = {PurePosixPath(entry).name for entry in exclude}
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".prepare-", dir=output.parent)))
-        candidates = [c for path in inputs for c in _find(path, stack) if c.path.name not in excluded]
+        scratch = work if cluster else None  # where the workers of a cluster can see what was in a zip
+        found = (c for path in inputs for c in _find(path.resolve(), stack, scratch))
+        candidates = [c for c in found if c.path.name not in excluded]
         pool = executor or stack.enter_context(_cluster(cluster) if cluster else _readers())
         results = zip(candidates, pool.map(_read, candidates, chunksize=8), strict=True)
         named = ((c.source, piece) for c, piece in results)
-        writer = _Writer(work / "data", licences, held_out)
+        writer = _Writer(work / "data", licences, licence, held_out)
         seen: set[bytes] = set()
         for index, (source, piece) in enumerate(progress(named, len(candidates)) if progress else named):
             writer.add(candidates[index], source, piece, seen)
@@ -157,12 +160,12 @@ def _cluster(address: str) -> Iterator[Executor]:
         client.close()
 
 
-def _find(path: Path, stack: ExitStack) -> Iterator[_Candidate]:
+def _find(path: Path, stack: ExitStack, scratch: Path | None) -> Iterator[_Candidate]:
     """The MIDI files in a file, folder or zip, in a stable order."""
     if not path.exists():
         raise BridgeError(f"{path}: there is no such file or folder")
     if path.is_file() and path.suffix.lower() == ".zip":
-        folder = stack.enter_context(_unzipped(path))
+        folder = stack.enter_context(_unzipped(path, scratch))
         source = path.stem
     elif path.is_file():
         yield _Candidate(path, path.stem, path.parent.resolve().name)
@@ -175,9 +178,10 @@ def _find(path: Path, stack: ExitStack) -> Iterator[_Candidate]:
 
 
 @contextmanager
-def _unzipped(path: Path) -> Iterator[Path]:
-    """MIDI files and sidecars of a zip in a temporary folder; names inside may not lead out of it."""
-    with tempfile.TemporaryDirectory(prefix="plugin-bridge-") as folder:
+def _unzipped(path: Path, scratch: Path | None) -> Iterator[Path]:
+    """MIDI files and sidecars of a zip in a temporary folder (in `scratch`); names inside may not lead out
+    of it."""
+    with tempfile.TemporaryDirectory(prefix="plugin-bridge-", dir=scratch) as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 wanted = [
@@ -208,9 +212,11 @@ def _read(candidate: _Candidate) -> Piece | str:
 class _Writer:
     """Collects pieces into shards; `finish` writes the index last."""
 
-    def __init__(self, folder: Path, licences: dict[str, str], held_out: tuple[float, float]) -> None:
+    def __init__(
+        self, folder: Path, licences: dict[str, str], licence: str, held_out: tuple[float, float]
+    ) -> None:
         self.folder = folder
-        self.licences = licences
+        self.licences, self.licence = licences, licence
         self.held_out = held_out
         self.rows: list[dict[str, object]] = []
         self.skipped: list[tuple[str, str]] = []
@@ -289,7 +295,7 @@ class _Writer:
             "vocabulary": v.fingerprint(),
             "qualities": list(QUALITY_NAMES),
             "sources": {
-                name: {"pieces": n, "licence": self.licences.get(name, "not stated")}
+                name: {"pieces": n, "licence": self.licences.get(name, self.licence)}
                 for name, n in sources.items()
             },
             "summary": asdict(summary),

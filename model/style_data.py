@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,10 @@ def base_mix(base: Prepared, style_tokens: int, share: float) -> tuple[list[Sour
 
 
 def fingerprint_of(pieces: Iterable[Source]) -> str:
-    """A hash of the music, so that a run goes on only with what it was begun with."""
+    """A hash of all that training sees of the pieces, so that a run goes on only with what it began with."""
     digest = hashlib.sha256()
     for piece in pieces:
-        digest.update(piece.name.encode() + b"\0" + piece.tokens.tobytes())
+        digest.update(json.dumps([piece.name, piece.dealt, piece.has_touch]).encode())
+        for array in (piece.tokens, piece.beats, piece.chords):
+            digest.update(len(array).to_bytes(8, "big") + array.tobytes())
     return digest.hexdigest()

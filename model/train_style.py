@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -81,9 +80,26 @@ class Trained:
     provenance: dict[str, Any]
 
 
+_RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10)}
+"""What Windows keeps for itself."""
+
+
+def check_base_data(options: StyleTraining) -> None:
+    """Raises BridgeError where the base data lacks what is to be mixed in or measured on."""
+    if options.base_data is None:
+        return
+    prepared = Prepared(options.base_data)
+    for split in ("train", "test") if options.mix > 0 else ("test",):
+        if not prepared.split(split):
+            raise BridgeError(
+                f"{options.base_data}: has no pieces in its {split} split; prepare it with more"
+            )
+
+
 def check_name(name: str) -> str:
     """The name of a new style, or BridgeError where it could not be one."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,63}", name) or name == "base":
+    fits = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_. -]{0,62}[A-Za-z0-9_-])?", name)
+    if not fits or name == "base" or name.partition(".")[0].upper() in _RESERVED:
         raise BridgeError(
             f"{name!r} cannot be a style's name: use up to 64 letters, digits, spaces, '-', '_' and '.', "
             "and not 'base'"
@@ -92,7 +108,7 @@ def check_name(name: str) -> str:
 
 
 def train_style(
-    data: Path, folder: Path, base: Base, options: StyleTraining, licence: str = "",
+    data: Path, folder: Path, base: Base, options: StyleTraining,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:  # fmt: skip
     """Train on the prepared folder `data`, or go on training, in `folder`: checkpoints, `log.csv`,
@@ -104,13 +120,14 @@ def train_style(
     others, weights = (
         base_mix(Prepared(options.base_data), style_tokens, options.mix) if options.base_data else ([], {})
     )
+    music = fingerprint_of([*dealt.train, *dealt.valid, *dealt.test, *others])
     provenance: dict[str, Any] = {
         "sources": prepared.sources,
         "base": {"name": base.style.name, "fingerprint": base.fingerprint},
         "base_sources": base.style.description["provenance"].get("sources", {}),
         "method": options.method,
         "adapter": None if options.method == "full" else asdict(options.adapter),
-        "music": fingerprint_of([*dealt.train, *dealt.valid, *dealt.test]),
+        "music": music,
         "train": [piece.name for piece in dealt.train],
         "valid": [piece.name for piece in dealt.valid],
         "test": [piece.name for piece in dealt.test],
@@ -142,6 +159,7 @@ def train_style(
     )
     trainer.train()
     trainer.accelerator.wait_for_everyone()  # the main process may still be writing
+    is_main = trainer.accelerator.is_main_process
     best, _ = read_checkpoint(folder / "best")
     trainer.restore(best)
     provenance = {**provenance, "training": {
@@ -151,14 +169,18 @@ def train_style(
     if options.method == "full":
         state = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
         meta = {**_meta(folder), "network": base.config.to_json(), "provenance": provenance}
-        write_checkpoint(folder / "network", state, meta)
+        if is_main:
+            write_checkpoint(folder / "network", state, meta)
+        trainer.accelerator.wait_for_everyone()
         network, _ = load_network(folder / "network")
     else:
         factors = factors_of(network, options.adapter)
         adapter = Adapter(
             base.fingerprint, base.style.name, options.method == "qlora", options.adapter, factors, provenance
         )
-        save_adapter(adapter, folder / "adapter")
+        if is_main:
+            save_adapter(adapter, folder / "adapter")
+        trainer.accelerator.wait_for_everyone()
         network = adapted(base, load_adapter(folder / "adapter", base))
     return Trained(adapter, network, dealt, trainer.history, trainable, parameters, provenance)
 
@@ -179,9 +201,3 @@ def _config(options: StyleTraining, style_tokens: int, weights: dict[str, float]
         evaluate_batches=16, patience=options.patience, seed=options.seed, vary="dealt",
         mix=tuple(sorted(weights.items())), bf16=options.bf16,
     )  # fmt: skip
-
-
-def start_anew(folder: Path) -> None:
-    """Throw away what an earlier run left in `folder`."""
-    if folder.exists():
-        shutil.rmtree(folder)

@@ -32,6 +32,8 @@ from model.network import ChordPlan, DuetNetwork
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary as v
 
+_EMPTY_EPOCHS = 8  # where the music is little, it depends on the offset of an epoch's crops if one fits
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
@@ -191,7 +193,7 @@ class Trainer:
         """Batches from where the run stands; the next epoch's pool is built while this one is used."""
         config = self.config
         epoch, skip = self.epoch, self.number
-        following = None
+        following, empty = None, 0
         while True:
             mix = dict(config.mix)
             pool = (
@@ -209,7 +211,8 @@ class Trainer:
                 found = True
                 yield epoch, number, batch
                 number += 1
-            if not found and skip == 0:
+            empty = 0 if found or skip else empty + 1
+            if empty == _EMPTY_EPOCHS:
                 raise BridgeError(
                     f"the training pieces hold {len(pool.tokens)} tokens, too few for one batch of "
                     f"{config.batch} crops of {config.length}: lower --batch or --length"
@@ -249,8 +252,9 @@ class Trainer:
         config = self.config
         self.model.eval()
         sums, weights = 0.0, 0.0
+        length = min(config.length, max(len(self.held_out.tokens) - 2, 1))  # short pieces count too
         for batch in evaluation_batches(
-            self.held_out, config.batch // config.accumulate, config.length, config.evaluate_batches
+            self.held_out, config.batch // config.accumulate, length, config.evaluate_batches
         ):
             tokens, metre, plan, pointer, targets, weight, touch = to_device(batch, self.accelerator.device)
             with self.accelerator.autocast():
@@ -326,18 +330,18 @@ class Trainer:
         if not folder.exists():
             return
         tensors, meta = read_checkpoint(folder)
-        free = {"steps": 0, "patience": 0, "compile": False}
+        free = {"steps": 0, "warmup": 0, "patience": 0, "compile": False}
         same, mine = {**meta["training"], **free}, {**json.loads(json.dumps(asdict(self.config))), **free}
         if same != mine or meta["network"] != json.loads(json.dumps(self.network.config.to_json())):
             changed = sorted(key for key in mine if same.get(key) != mine[key]) or ["the network"]
             raise BridgeError(
                 f"{folder}: was begun with other settings ({', '.join(changed)}); "
-                "use the same ones to go on, or another folder to start anew"
+                "use the same ones to go on, or another folder, or --restart, to start anew"
             )
         if meta["provenance"] != json.loads(json.dumps(self.provenance)):
             raise BridgeError(
                 f"{folder}: was begun with other music, another mix or another base; use the same to go on, "
-                "or another folder to start anew"
+                "or another folder, or --restart, to start anew"
             )
         self.restore(tensors)
         state: dict[int, dict[str, Tensor]] = {}

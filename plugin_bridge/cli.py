@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -149,10 +150,10 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 )
 @click.option(
     "--mode",
-    type=click.Choice(["answer"]),
+    type=click.Choice(["answer", "continuous"]),
     default="answer",
     show_default=True,
-    help="How the partner plays.",
+    help="How the partner plays: in turns with you, or along with you.",
 )
 @click.option("--chords", help="A chart to follow, a chord a bar, from the start on.")
 @click.option(
@@ -170,12 +171,15 @@ def jam(
     chords: str | None, tempo: float, adherence: float, seconds: float | None, seed: int,
     report_path: Path | None, save: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Play live, in the foreground: the partner answers your phrases and yields when you come back."""
+    """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
     from plugin_bridge.duet.live import JamRequest, jam_live
+    from plugin_bridge.duet.phrases import Mode
     from plugin_bridge.duet.report import write_report
     from plugin_bridge.music.midi_file import write_midi
 
-    request = JamRequest(source, target, input_name, output_name, chords, tempo, adherence, seconds, seed)
+    request = JamRequest(
+        source, target, input_name, output_name, chords, tempo, adherence, seconds, seed, Mode(mode)
+    )
     for path in (report_path, save):
         if path is not None:
             _folder(path.parent)
@@ -512,7 +516,7 @@ def train_style_command(
     minutes = sum(report["seconds"].values()) / 60
     click.echo(f"{minutes:.1f} minutes in all; the report: {request.work / module.REPORT}")
     if not adapter_only:
-        click.echo(f"Play it: plugin-bridge jam --style {output or name!s}")
+        click.echo(f"Play it: plugin-bridge jam --style {shlex.quote(str(output or name))}")
 
 
 @commands.command()
@@ -552,6 +556,8 @@ def evaluate(
             click.echo(f"{stage} ...", err=True)
 
     style = _load(style_name)
+    if record and style.factors:
+        raise BridgeError(f"{style_name}: a blend has no bundle of its own to record figures in")
     report = module.evaluate(style, data, options, progress)
     if record:
         kept = {key: report[key] for key in module.RECORDED}

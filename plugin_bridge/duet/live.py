@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from plugin_bridge.duet.phrases import Mode
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession, SessionSettings
 from plugin_bridge.engine.bundle import Style
@@ -36,6 +37,7 @@ class JamRequest:
     adherence: float
     seconds: float | None
     seed: int
+    mode: Mode = Mode.ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def jam_live(
     there. Ports are closed and everything is off when this returns or raises."""
     source = _endpoint(request.source, request.input_name)
     target = _endpoint(request.target, request.output_name)
-    settings = replace(_settings(request), styles=styles)
+    settings = replace(_settings(request), styles=styles, mode=request.mode)
     system = transport_report()
     if system.transport == "loopback":
         raise BridgeError(f"{system}: nobody could play into it; plugin-bridge doctor says how to mend that")

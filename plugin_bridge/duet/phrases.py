@@ -13,6 +13,13 @@ from enum import Enum
 import numpy as np
 
 
+class Mode(Enum):
+    """How the partner plays: in turns with the player, or along with the player."""
+
+    ANSWER = "answer"
+    CONTINUOUS = "continuous"
+
+
 class Move(Enum):
     """What the partner is to do."""
 

@@ -38,12 +38,14 @@ class Measurements:
     `reaction`: from the player's event at the input callback to the first partner event decided after it
     leaving the output. When the player comes back that is the partner's release. The pause that ends a
     phrase is music, not reaction: for an answer the clock starts when its first event is due, or when it
-    was decided, whichever is later. `lateness`: sent minus due, of everything the partner sends.
+    was decided, whichever is later. `replans`: while the partner plays along, from the player's event to
+    the first event of the plan made anew. `lateness`: sent minus due, of everything the partner sends.
     """
 
     reaction: list[float] = field(default_factory=list)
     lateness: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
+    replans: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Report:
     answers: int
     yields: int
     dropped_late: int
+    mode: str = "answer"
+    replan_ms: Spread = Spread(None, None, None, 0)
     style_changes: int = 0
     lost: str | None = None
     more: dict[str, Any] = field(default_factory=dict)

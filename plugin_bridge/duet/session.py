@@ -18,14 +18,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from plugin_bridge.duet.phrases import Decision, Move, PhraseRules, Snapshot, decide
+from plugin_bridge.duet.companion import CompanionRules, accompany
+from plugin_bridge.duet.phrases import Decision, Mode, Move, PhraseRules, Snapshot, decide
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
 from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest, StyleSwitch
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import DEFAULT_ADHERENCE, DEFAULT_LIMITS
-from plugin_bridge.engine.replay import Replay
+from plugin_bridge.engine.replay import History, Replay
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.engine.stream import Mark, MetreAt, Stream, rewind_reach, unknown_metre
 from plugin_bridge.errors import BridgeError
@@ -40,8 +41,11 @@ from plugin_bridge.ports.wire import MidiPorts
 
 logger = logging.getLogger(__name__)
 
-LOOKAHEAD = 1.2
-"""Seconds that the plan reaches beyond now: what a rewind may have to take back."""
+LOOKAHEAD = {Mode.ANSWER: 1.2, Mode.CONTINUOUS: 0.6}
+"""Seconds that the plan reaches beyond now: what a rewind may have to take back. Playing along, each event of
+the player's takes it back, so it is short."""
+COMMIT = 0.06
+"""Seconds ahead of now that the plan is final, when the player does something and the partner plays on."""
 FIRST_NOTE_WITHIN = 0.3
 """Seconds from the start of an answer to its first note at most."""
 PLAN_MARGIN = 0.02
@@ -52,8 +56,9 @@ _IDLE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How the partner plays. `chart` and `metre_at` are in seconds from the start of the session. A program
-    change from the player chooses among `styles`, by its number."""
+    """How the partner plays: its `mode` to begin with, and what it follows. `chart` and `metre_at` are in
+    seconds from the start of the session. A program change from the player chooses among `styles`, by its
+    number."""
 
     seed: int = 0
     sampling: SamplingParameters | None = None
@@ -62,6 +67,8 @@ class SessionSettings:
     metre_at: MetreAt = unknown_metre
     chord_bias: float = DEFAULT_ADHERENCE
     styles: tuple[Style, ...] = ()
+    mode: Mode = Mode.ANSWER
+    companion: CompanionRules = field(default_factory=CompanionRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class _Planned:
 
     due: float
     after: Mark
+    is_note: bool
 
 
 @dataclass(slots=True)
@@ -82,12 +90,15 @@ class _Answer:
     plan: deque[_Planned] = field(default_factory=deque)
     begun: bool = False
     has_note: bool = False
+    committed_note: bool = False
     complete: bool = False
 
     def committed(self, time: float) -> Mark:
-        """The place after all that was due by `time`: as far as the plan can be taken back."""
-        while self.plan and self.plan[0].due <= time:
-            self.base = self.plan.popleft().after
+        """The place after all that was due before `time`: as far as the plan can be taken back."""
+        while self.plan and self.plan[0].due < time:
+            planned = self.plan.popleft()
+            self.base = planned.after
+            self.committed_note |= planned.is_note
         return self.base
 
 
@@ -102,9 +113,11 @@ class DuetSession:
         self.failure: BaseException | None = None
         self.answers = self.yields = 0
         self.style_changes = 0
-        self._inbox: queue.SimpleQueue[tuple[bytes, float] | StyleRequest | CaughtUp | None]
+        self._inbox: queue.SimpleQueue[tuple[bytes, float] | StyleRequest | CaughtUp | Mode | None]
         self._inbox = queue.SimpleQueue()
         self._switch = StyleSwitch(self._inbox.put)
+        self._mode = settings.mode
+        self._replanning: float | None = None
         self._sent: list[Sent] = []
         self._heard: list[Event] = []
         self._worker: threading.Thread | None = None
@@ -163,6 +176,15 @@ class DuetSession:
         counts. A style that cannot be loaded changes nothing but the log."""
         self._inbox.put(StyleRequest(style))
 
+    def change_mode(self, mode: Mode) -> None:
+        """Play in another mode; what is being played ends first. From any thread, returns at once."""
+        self._inbox.put(mode)
+
+    @property
+    def mode(self) -> Mode:
+        """How the partner plays now."""
+        return self._mode
+
     @property
     def began(self) -> float:
         """The clock when the session started."""
@@ -211,6 +233,8 @@ class DuetSession:
             seed=self.settings.seed,
             answers=self.answers,
             yields=self.yields,
+            mode=self._mode.value,
+            replan_ms=spread(self.measurements.replans),
             dropped_late=self._scheduler.snapshot().dropped,
             lost=self.ports.stats().lost,
         )
@@ -253,10 +277,11 @@ class DuetSession:
             )
             while item is not None:
                 if isinstance(item, StyleRequest):
-                    self._flush()
-                    self._switch.ask(item, self.engine, self._stream.history())
+                    self._switch.ask(item, self.engine, self._history)
                 elif isinstance(item, CaughtUp):
-                    self._switch.arrived(item)
+                    self._switch.arrived(item, self.engine, self._history)
+                elif isinstance(item, Mode):
+                    self._change_mode(item)
                 else:
                     self._hear_message(*item)
                 item = self._inbox.get_nowait()
@@ -265,6 +290,10 @@ class DuetSession:
             return True
         finally:
             self._flush()
+
+    def _history(self) -> History:
+        self._flush()
+        return self._stream.history()
 
     def _flush(self) -> None:
         """Put what was heard into the stream, in one pass."""
@@ -284,14 +313,28 @@ class DuetSession:
         elif event is not None:
             self._hear(event)
 
+    def _change_mode(self, mode: Mode) -> None:
+        """What is being played ends, and the other policy decides from here on."""
+        self._flush()
+        if mode is not self._mode and self._answer is not None:
+            self._finish_answer(self._answer)
+        self._mode = mode
+
+    def _decide(self, struck: bool = False) -> Decision:
+        snapshot = self._snapshot(struck)
+        if self._mode is Mode.CONTINUOUS:
+            return accompany(snapshot, self.settings.companion)
+        return decide(snapshot, self.settings.rules)
+
     def _change_style(self, replay: Replay) -> None:
         """Between two phrases: go on with the engine that has caught up."""
         self._flush()
         if self._stream.move(replay):
             self.engine = replay.engine
             self.style_changes += 1
-        else:
-            self.change_style(replay.engine.style)  # what it caught up with was taken back since
+        elif not self._switch.pending and self._switch.ready is None:
+            # what it caught up with was taken back since
+            self._switch.ask(StyleRequest(replay.engine.style), self.engine, self._history)
 
     def _hear(self, event: Event) -> None:
         """The player did something: it enters the stream before anything else is decided."""
@@ -318,11 +361,13 @@ class DuetSession:
         self._heard.append(event)
         self._pending.append(event)
         if answer is not None:
-            yielding = decide(self._snapshot(struck), self.settings.rules).move is Move.YIELD
+            yielding = self._decide(struck).move is Move.YIELD
             self._take_back(answer, event, yielding)
 
     def _is_new_phrase(self, time: float, answer: _Answer | None) -> bool:
         """Whether a note at `time` begins a phrase: the partner plays, or the last one was too long ago."""
+        if self._mode is Mode.CONTINUOUS:
+            return False
         if answer is not None and self._is_playing(answer):
             return True
         rules = self.settings.rules
@@ -333,20 +378,28 @@ class DuetSession:
         """The plan is overtaken by `event`: forget what was not sent. Yielding, let go of what sounds and
         listen; otherwise an answer that has begun is planned anew, one only prepared is dropped."""
         playing = self._is_playing(answer)
-        self._generation += 1
         if yielding and self._scheduler.snapshot().held:
             self._await(now(), asked=event.time)
-        self._scheduler.begin(self._generation, release=yielding)
-        time = now()
+        if yielding or not playing:
+            self._generation += 1
+            self._scheduler.begin(self._generation, release=yielding)
+            time = now()
+        else:
+            time = now() + COMMIT
+            self._scheduler.cancel_after(time)
+            self._replanning = event.time
         place = answer.committed(time)
         if self._stream.can_rewind(place):
             self._stream.rewind(place)
         answer.plan.clear()
-        answer.complete = False
+        answer.complete, answer.has_note = False, answer.committed_note
         if yielding:
             self.yields += playing
             self._let_go(time)
         self._flush()
+        if (replay := self._switch.take()) is not None and not answer.plan:
+            self._change_style(replay)
+        self._stream.reseed()
         answer.base = self._stream.mark()
         if yielding or not playing:
             self._answer = None
@@ -357,7 +410,7 @@ class DuetSession:
         if self._answer is None:
             if (replay := self._switch.take()) is not None:
                 self._change_style(replay)
-            decision = decide(self._snapshot(), self.settings.rules)
+            decision = self._decide()
             if decision.move is not Move.ANSWER:
                 self._stream.advance(time - self._began)  # so that no long silence is left to catch up on
                 look = decision.look_again
@@ -368,7 +421,7 @@ class DuetSession:
         if not answer.begun and time >= answer.start:
             answer.begun = True
             self.answers += 1
-        if answer.begun and time >= answer.end:
+        if answer.begun and (time >= answer.end or self._decide().move is Move.YIELD):
             self._finish_answer(answer)
             return 0.0
         self._plan_ahead(answer)
@@ -376,7 +429,8 @@ class DuetSession:
             return max(answer.start - now(), 0.0)
         if answer.complete:
             return max(answer.end - now(), 0.0)
-        return min(max(self._began + self._stream.seconds - 0.8 * LOOKAHEAD - now(), 0.01), 0.25)
+        ahead = self._began + self._stream.seconds - now()
+        return min(max(ahead - 0.8 * LOOKAHEAD[self._mode], 0.01), 0.25)
 
     def _begin_answer(self, decision: Decision) -> None:
         self._generation += 1
@@ -394,7 +448,7 @@ class DuetSession:
         try:
             while self._inbox.empty() and not answer.complete:
                 time = now()
-                horizon = min(time - self._began + LOOKAHEAD, end)
+                horizon = min(time - self._began + LOOKAHEAD[self._mode], end)
                 too_long = self.engine.length - answer.committed(time).length > rewind_reach()
                 if stream.seconds > horizon or (too_long and stream.seconds > time - self._began):
                     break
@@ -408,8 +462,11 @@ class DuetSession:
                 elif event is not None:
                     answer.has_note |= isinstance(event, NoteOn)
                     due = event.time + self._began
-                    answer.plan.append(_Planned(due, stream.mark()))
+                    answer.plan.append(_Planned(due, stream.mark(), isinstance(event, NoteOn)))
                     self._scheduler.schedule(self._generation, [replace(event, time=due)])
+                    if self._replanning is not None:
+                        self.measurements.replans.append(now() - self._replanning)
+                        self._replanning = None
         finally:
             stream.limits = usual
 

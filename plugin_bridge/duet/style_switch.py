@@ -1,6 +1,7 @@
 """Another style for a running duet: an engine of it is brought up to date in a thread of its own.
 
-All methods belong to the session's worker; only `_catch_up` runs elsewhere, and posts its result back.
+All methods belong to the session's worker; only `_catch_up` runs elsewhere, one at a time, and posts its
+result back. A request that is overtaken by another gives up soon.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ from dataclasses import dataclass
 
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.replay import History, Replay
+from plugin_bridge.engine.replay import Cancelled, History, Replay
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StyleRequest:
     """A style was asked for."""
 
     style: Style
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CaughtUp:
-    """What became of a request: a replay that stands where the stream stood, or the problem there was."""
+    """What became of a request: a replay that stands where the stream stood, or None."""
 
     request: StyleRequest
     replay: Replay | None
-    problem: Exception | None = None
 
 
 class StyleSwitch:
@@ -38,33 +38,47 @@ class StyleSwitch:
 
     def __init__(self, post: Callable[[CaughtUp], None]) -> None:
         self._post = post
-        self._request: StyleRequest | None = None
+        self._wanted: StyleRequest | None = None
+        self._busy = False
         self.ready: Replay | None = None
 
-    def ask(self, request: StyleRequest, engine: Engine, history: History) -> None:
-        """Begin to bring an engine of the style to `history`."""
-        self._request, self.ready = request, None
-        arguments = (request, engine, history, self._post)
-        threading.Thread(target=_catch_up, args=arguments, name="style", daemon=True).start()
+    @property
+    def pending(self) -> bool:
+        """Whether a style was asked for that is not there yet."""
+        return self._wanted is not None
 
-    def arrived(self, caught: CaughtUp) -> None:
-        """A thread is done."""
-        if caught.request is not self._request:
-            return
-        self.ready = caught.replay
-        if caught.problem is not None:
-            logger.warning("%s: the style stays as it is (%s)", caught.request.style.name, caught.problem)
+    def ask(self, request: StyleRequest, engine: Engine, history: Callable[[], History]) -> None:
+        """Bring an engine of the style to `history`; nothing to do where `engine` plays it already."""
+        self.ready = None
+        self._wanted = None if request.style == engine.style else request
+        self._begin(engine, history)
+
+    def arrived(self, caught: CaughtUp, engine: Engine, history: Callable[[], History]) -> None:
+        """The thread is done. Where another request has come meanwhile, its turn is now."""
+        self._busy = False
+        if caught.request is self._wanted:
+            self._wanted, self.ready = None, caught.replay
+        self._begin(engine, history)
 
     def take(self) -> Replay | None:
         """The replay that is ready, once."""
         ready, self.ready = self.ready, None
         return ready
 
+    def _begin(self, engine: Engine, history: Callable[[], History]) -> None:
+        request = self._wanted
+        if request is None or self._busy:
+            return
+        self._busy = True
+        arguments = (request, engine, history())
+        threading.Thread(target=self._catch_up, args=arguments, name="style", daemon=True).start()
 
-def _catch_up(
-    request: StyleRequest, engine: Engine, history: History, post: Callable[[CaughtUp], None]
-) -> None:
-    try:
-        post(CaughtUp(request, Replay(engine.with_style(request.style), history)))
-    except Exception as error:  # whatever a bundle does to the runtime, the duet goes on
-        post(CaughtUp(request, None, error))
+    def _catch_up(self, request: StyleRequest, engine: Engine, history: History) -> None:
+        replay = None
+        try:
+            replay = Replay(engine.with_style(request.style), history, lambda: self._wanted is not request)
+        except Cancelled:
+            pass
+        except Exception as error:  # whatever a bundle does to the runtime, the duet goes on
+            logger.warning("%s: the style stays as it is (%s)", request.style.name, error)
+        self._post(CaughtUp(request, replay))

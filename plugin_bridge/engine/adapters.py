@@ -98,7 +98,7 @@ def read_factors(style: Style) -> Factors:
 
 def _adapter_of(style: Style) -> Mapping[str, object]:
     about = style.description.get("adapter")
-    if not isinstance(about, dict) or "base" not in about:
+    if not isinstance(about, dict) or not isinstance(about.get("base"), str):
         raise BridgeError(f"{style.name!r} ({style.folder}) keeps no adapter; give it without a weight")
     return about
 

@@ -141,7 +141,8 @@ def installed_styles() -> Iterator[Path]:
     """The folders of all styles, the built-in ones first."""
     for parent in (built_in_styles(), user_styles()):
         if parent.is_dir():
-            yield from sorted(path.parent for path in parent.glob(f"*/{DESCRIPTION}"))
+            found = (path.parent for path in parent.glob(f"*/{DESCRIPTION}"))
+            yield from sorted(folder for folder in found if not folder.name.startswith("."))
 
 
 def find_style(name: str) -> Style:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from plugin_bridge.engine.bundle import Sizes
-from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.engine import CHUNK, MAX_REWIND, Engine, PlanWindow
 from plugin_bridge.music import vocabulary as v
-from plugin_bridge.music.harmony import Chart
 
-Entry: TypeAlias = tuple[int, int, int]
-"""Token, metrical position, index of the chord (-1: none)."""
+Entry: TypeAlias = tuple[int, int, PlanWindow | None]
+"""Token, metrical position, and the chords around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +22,25 @@ class History:
 
     end: int
     entries: tuple[Entry, ...]
-    chart: Chart
+
+
+class Cancelled(Exception):  # noqa: N818 - nothing went wrong
+    """A replay is no longer wanted."""
 
 
 class Replay:
     """A stream's history played to another engine, which a stream can then move to. To be made in any
-    thread: nothing of the stream itself is touched."""
+    thread: nothing of the stream itself is touched. Raises Cancelled soon after `cancelled` says so."""
 
-    def __init__(self, engine: Engine, history: History) -> None:
+    def __init__(
+        self, engine: Engine, history: History, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self.engine = engine
         self.entries = list(history.entries)
         self.start = history.end - len(history.entries)
-        self.chart = history.chart
-        self._chord: int | None = None
         self.logits = np.zeros(v.SIZE, np.float32)
         engine.reset()
-        self._play(history.entries)
+        self._play(history.entries, cancelled)
 
     def follow(self, history: History) -> bool:
         """Come to where the stream stands now. False when it went back further than can be followed."""
@@ -48,7 +49,7 @@ class Replay:
         same = 0
         while same < min(len(mine), len(theirs)) and mine[same] == theirs[same]:
             same += 1
-        if same == 0 or self.chart is not history.chart:
+        if same == 0:
             return False
         # one token is always played again, for its logits
         keep = first - self.start + same - 1
@@ -56,21 +57,18 @@ class Replay:
             return False
         self.engine.rewind(keep)
         del self.entries[keep:]
-        self._chord = None
         self.entries += theirs[same - 1 :]
         self._play(theirs[same - 1 :])
         return True
 
-    def _play(self, entries: Sequence[Entry]) -> None:
-        for chord, group in itertools.groupby(entries, key=lambda entry: entry[2]):
+    def _play(self, entries: Sequence[Entry], cancelled: Callable[[], bool] = lambda: False) -> None:
+        for plan, group in itertools.groupby(entries, key=lambda entry: entry[2]):
+            self.engine.set_plan(plan)
             run = list(group)
-            if chord != self._chord:
-                self.engine.set_plan(plan_window(self.chart, chord, self.engine.style.sizes))
-                self._chord = chord
-            self.logits[:] = self.engine.extend([entry[0] for entry in run], [entry[1] for entry in run])
-
-
-def plan_window(chart: Chart, index: int, sizes: Sizes) -> PlanWindow | None:
-    """The chords around chord `index` of a chart, as an engine takes them."""
-    window = chart.window(index, sizes.plan_before, sizes.plan_after)
-    return None if window is None else PlanWindow(window)
+            for at in range(0, len(run), CHUNK):
+                if cancelled():
+                    raise Cancelled
+                part = run[at : at + CHUNK]
+                self.logits[:] = self.engine.extend(
+                    [entry[0] for entry in part], [entry[1] for entry in part]
+                )

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plugin_bridge._native import Sampler
-from plugin_bridge.engine.engine import MAX_REWIND, Engine
-from plugin_bridge.engine.replay import Entry, History, Replay, plan_window
+from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.replay import Entry, History, Replay
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
@@ -79,6 +79,8 @@ class Stream:
         self.step_seconds: deque[float] = deque(maxlen=50_000)
         self._chart = chart or Chart(())
         self._chord_index: int | None = None
+        self._plan: PlanWindow | None = None
+        self._seed = seed
         self._sampler = Sampler(v.SIZE, seed)
         self._mask = np.zeros(v.SIZE, np.uint8)
         self._bias: NDArray[np.float32] | None = None
@@ -174,7 +176,7 @@ class Stream:
 
     def history(self) -> History:
         """What a `Replay` needs to bring another engine here."""
-        return History(self._recorded, tuple(self._history), self._chart)
+        return History(self._recorded, tuple(self._history))
 
     def move(self, replay: Replay) -> bool:
         """Go on with the engine of `replay`, as if it had played all along. Marks made before are void.
@@ -185,7 +187,14 @@ class Stream:
         self.sampling = self._own_sampling or self.engine.style.sampling
         self._recorded = self.engine.length
         self._logits[:] = replay.logits
+        self.engine.set_plan(self._plan)
         return True
+
+    def reseed(self) -> None:
+        """Draw from here on by the seed and what was heard so far. A plan that is made anew, again and again,
+        from one place would otherwise draw the same each time, and put the same note off for ever."""
+        mixed = (self._seed * 0x9E3779B97F4A7C15 + self.tokens_heard) % 2**63
+        self._sampler.state = Sampler(v.SIZE, mixed).state
 
     def _draw(self, limits: Sequence[Limit]) -> int:
         self._grammar.mask(limits, self._mask)
@@ -211,14 +220,16 @@ class Stream:
             return
         began = now()
         self._logits[:] = self.engine.extend(tokens, metre)
-        chord = self._chord_index if self._chord_index is not None else -1
-        self._history.extend((token, place, chord) for token, place in zip(tokens, metre, strict=True))
+        self._history.extend((token, place, self._plan) for token, place in zip(tokens, metre, strict=True))
         self._recorded += len(tokens)
         if len(tokens) == 1:
             self.step_seconds.append(now() - began)
 
     def _follow_chord(self, index: int) -> None:
-        self.engine.set_plan(plan_window(self._chart, index, self.engine.style.sizes))
+        sizes = self.engine.style.sizes
+        window = self._chart.window(index, sizes.plan_before, sizes.plan_after)
+        self._plan = None if window is None else PlanWindow(window)
+        self.engine.set_plan(self._plan)
         self._chord_index = index
         chord = self._chart.spans[index].chord if index >= 0 else None
         if chord is None or self.chord_bias <= 0:

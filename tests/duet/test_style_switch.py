@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
@@ -104,6 +105,26 @@ def test_a_style_that_cannot_be_loaded_changes_nothing(duet, styles, tmp_path, c
     host.wait_for_notes(2)
     report = finish(session, host)
     assert (report.style, report.style_changes) == ("untrained", 0)
+
+
+def test_a_wheel_of_program_changes_starts_one_engine_at_a_time(duet):
+    session, host = duet
+    at_once: list[int] = []
+    for _ in range(60):
+        for program in (0, 1):
+            host.end.send(bytes((0xC0, program)))
+        at_once.append(sum(thread.name == "style" for thread in threading.enumerate()))
+    assert max(at_once) <= 1
+    wait_for(lambda: session.engine.style.name == "two" and not session._switch.pending)
+    finish(session, host)
+
+
+def test_the_style_that_plays_is_no_change(duet, base):
+    session, host = duet
+    session.change_style(base.style)
+    host.play([60, 64, 67])
+    host.wait_for_notes(1)
+    assert finish(session, host).style_changes == 0
 
 
 def test_changes_in_a_storm_of_notes_leave_nothing_hanging(duet, styles):

@@ -7,7 +7,7 @@ import pytest
 from fakes.bundles import make_style_bundle
 
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.replay import Replay
+from plugin_bridge.engine.replay import Cancelled, Replay
 from plugin_bridge.engine.stream import Stream
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.events import NoteOff, NoteOn
@@ -71,15 +71,33 @@ def test_what_was_taken_back_since_is_forgotten(base, other):
     assert np.abs(moved._logits - born._logits).max() < 1e-4
 
 
-def test_a_replay_of_a_past_that_is_gone_is_not_moved_to(base, other):
-    moved = stream(base.style)
-    play(moved, 10)
-    replay = Replay(Engine(other), moved.history())
-    moved.set_chart(even_chart(parse_progression("Am"), 0.5, end=10.0))
-    play(moved, 2, start=3.0)
+def test_a_replay_of_another_past_is_not_moved_to(base, other):
+    moved, strange = stream(base.style), stream(base.style)
+    play(strange, 70)
+    play(moved, 70, start=1.0)
     before = moved.engine
-    assert not moved.move(replay)
+    assert not moved.move(Replay(Engine(other), strange.history()))
     assert moved.engine is before
+
+
+def test_chords_that_were_followed_before_are_kept_when_the_chart_changes(base, other):
+    moved, born = stream(base.style), stream(other)
+    later = even_chart(parse_progression("Am Dm"), 0.7, end=100.0)
+    for each in (moved, born):
+        play(each, 10)
+        each.set_chart(later)
+        play(each, 4, start=3.0)
+    assert moved.move(Replay(Engine(other), moved.history()))
+    assert np.abs(moved._logits - born._logits).max() < 1e-4
+
+
+def test_a_replay_that_is_not_wanted_any_more_stops(base, other):
+    moved = stream(base.style)
+    play(moved, 200)
+    asked = []
+    with pytest.raises(Cancelled):
+        Replay(Engine(other), moved.history(), lambda: asked.append(1) or len(asked) > 3)
+    assert len(asked) == 4
 
 
 def test_after_a_long_session_the_latest_past_is_enough(base, other):

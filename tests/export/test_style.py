@@ -11,14 +11,15 @@ import mido
 import numpy as np
 import pytest
 from fakes.bundles import make_bundle, make_style_bundle, untrained_adapter
-from made_pieces import write_pieces
+from made_pieces import Inline, write_pieces
 from style_runs import OPTIONS
 
 import export.style as module
 from export.adapter import export_adapter, graph_factors
 from export.style import StyleRequest, make_style
-from model.adapter import save_adapter
+from model.adapter import load_adapter, save_adapter
 from model.base import load_base
+from model.prepare import prepare
 from plugin_bridge.engine.adapters import choose_style, read_factors
 from plugin_bridge.engine.bundle import load_style
 from plugin_bridge.engine.engine import Engine
@@ -186,6 +187,71 @@ def test_a_library_with_broken_files_is_read_without_them(base, tmp_path):
 
 def test_files_that_are_not_there_are_named(base, tmp_path):
     refused(request_for(base, tmp_path / "nowhere", tmp_path), "nowhere")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_folder_with_something_else_in_it_is_never_a_run(base, midi, tmp_path, restart):
+    mine = write_pieces(tmp_path / "mine", [f"p{i}" for i in range(5)])
+    refused(request_for(base, mine, tmp_path, work=mine, restart=restart), "no run of train style")
+    assert len(list(mine.glob("*.mid"))) == 5
+
+
+def test_restart_keeps_the_old_run_until_the_files_were_read(base, midi, tmp_path):
+    request = request_for(base, midi, tmp_path, adapter_only=True)
+    make_style(request)
+    with pytest.raises(BridgeError, match="there is no such file"):
+        make_style(replace(request, midi=(tmp_path / "mistyped.mid",), restart=True))
+    assert (request.work / "run" / "adapter" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("where", ["same", "inside", "around"])
+def test_run_and_bundle_lie_apart(base, midi, tmp_path, where):
+    work = tmp_path / "a" / "work"
+    output = {"same": work, "inside": work / "x", "around": work.parent}[where]
+    refused(request_for(base, midi, tmp_path, work=work, output=output), "must lie apart")
+
+
+def test_a_base_is_not_replaced_by_a_style(base, midi, tmp_path):
+    own = make_bundle(tmp_path / "own", seed=5, as_base=True).folder
+    request = replace(request_for(base, midi, tmp_path), base=str(own), output=own)
+    with pytest.raises(BridgeError, match="is a base"):
+        make_style(request)
+    adapter = untrained_adapter(load_base(str(own)))
+    save_adapter(adapter, tmp_path / "a")
+    with pytest.raises(BridgeError, match="is a base"):
+        export_adapter(str(own), tmp_path / "a", own, name="x", precision="int8")
+    assert (own / "weights.safetensors").exists()
+
+
+def test_base_data_without_what_is_asked_of_it_is_refused_before_training(base, midi, tmp_path):
+    write_pieces(tmp_path / "few", ["a", "b", "c"])
+    prepare([tmp_path / "few"], tmp_path / "data", executor=Inline(), held_out=(0.0, 0.0))
+    training = replace(OPTIONS, base_data=tmp_path / "data")
+    refused(request_for(base, midi, tmp_path, training=training), "no pieces in its test split")
+
+
+def test_the_licence_is_that_of_every_file_given(base, midi, tmp_path):
+    request = request_for(base, midi, tmp_path, adapter_only=True, licence="CC BY 4.0")
+    request = replace(request, midi=tuple(sorted(midi.glob("*.mid"))))
+    report = make_style(request)
+    about = load_adapter(request.work / "run" / "adapter", base).provenance
+    assert {source["licence"] for source in about["sources"].values()} == {"CC BY 4.0"}
+    assert report["summary"]["pieces"] == 7
+
+
+def test_more_epochs_go_on_from_where_it_was(base, midi, tmp_path):
+    request = request_for(base, midi, tmp_path, adapter_only=True)
+    first = make_style(request)["training"]["step"]
+    longer = replace(request, training=replace(request.training, epochs=4))
+    assert make_style(longer)["training"]["step"] == 2 * first
+
+
+def test_a_short_piece_still_stops_the_training(base, midi, tmp_path):
+    training = replace(OPTIONS, epochs=2, batch=1, length=250)
+    report = make_style(request_for(base, midi, tmp_path, adapter_only=True, training=training))
+    rows = (tmp_path / "work" / "run" / "log.csv").read_text().splitlines()
+    assert report["training"]["step"] > 0
+    assert all("inf" not in row for row in rows)
 
 
 def test_a_folder_that_is_no_style_is_not_replaced(base, midi, tmp_path):

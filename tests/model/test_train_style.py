@@ -18,7 +18,7 @@ from training_runs import start
 
 from model.adapter import load_adapter
 from model.dataset import Prepared, build_pool
-from model.style_data import base_mix, deal
+from model.style_data import base_mix, deal, fingerprint_of
 from model.train_style import StyleTraining, check_name
 from plugin_bridge.errors import BridgeError
 
@@ -148,7 +148,16 @@ def test_in_36_epochs_a_piece_is_met_once_in_each_key_and_tempo():
     assert len(met) == 36
 
 
-@pytest.mark.parametrize("name", ["", "base", "../x", "a/b", "x" * 65, ".hidden", "a\nb"])
+def test_a_corrected_chord_sheet_is_other_music():
+    piece = source_of(duet_clip(3))
+    other = replace(piece, chords=piece.chords[:-1])
+    assert fingerprint_of([piece]) != fingerprint_of([other])
+    assert fingerprint_of([piece, piece]) != fingerprint_of([piece])
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "NUL.x", "evans ", "evans.", "", "base", "../x", "a/b", "x" * 65, ".hidden", "a\nb"]
+)
 def test_names_that_could_not_be_a_folder_are_refused(name):
     with pytest.raises(BridgeError):
         check_name(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes.bundles import write_untrained_checkpoint
+from made_pieces import write_pieces
 
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.music.clip import Clip, Note
@@ -30,7 +31,8 @@ def refused(done: subprocess.CompletedProcess[str], about: str) -> None:
 
 
 COMMANDS = (
-    "", "demo", "jam", "generate", "ports", "styles", "doctor", "prepare", "train", "train base", "evaluate",
+    "", "demo", "jam", "generate", "ports", "styles", "doctor", "prepare", "train", "train base",
+    "train style", "evaluate",
     "export", "bench", "bench engine", "bench sampler", "bench duet",
 )  # fmt: skip
 
@@ -106,6 +108,17 @@ def test_generate_goes_on_from_a_prompt(style: Style, tmp_path: Path) -> None:
         (["train", "base", "--data", "nowhere", "--out", "run"], "nowhere"),
         (["train", "base", "--data", "nowhere", "--out", "run", "--size", "giant"], "giant"),
         (["export", "nowhere", "-o", "bundle"], "nowhere"),
+        (["export", "base", "--adapter", "nowhere", "-o", "bundle"], "nowhere"),
+        (["export", "x", "--adapter", "nowhere", "--base", "-o", "bundle"], "no base"),
+        (["train", "style", "nowhere", "--name", "x", "--work", "w", "-o", "o"], "nowhere"),
+        (["train", "style", "nowhere", "--name", "../x"], "../x"),
+        (["train", "style", "nowhere", "--name", "x", "--base", "nobody"], "nobody"),
+        (["train", "style", "nowhere", "--name", "x", "--rank", "64"], "--rank"),
+        (["train", "style", "nowhere", "--name", "x", "--mix", "0.3"], "--base-data"),
+        (["train", "style", "--name", "x"], "MIDI"),
+        (["jam", "--style", "base=0.5"], "keeps no adapter"),
+        (["generate", "--style", "a=b", "-o", "x.mid"], "STYLE=WEIGHT"),
+        (["prepare", ".", "-o", "out", "--cluster", "tcp://127.0.0.1:9"], "127.0.0.1:9"),
         (["evaluate", "--data", "nowhere", "--style", "nobody"], "nobody"),
         (["no-such-command"], "no-such-command"),
     ],
@@ -152,6 +165,23 @@ def test_export_and_bench(tmp_path: Path) -> None:
     assert report["ratio_to_floor"] > 0
     assert report["ratio_to_torch"] > 0
     assert set(report["prefill_ms"]) == {"8", "64", "256"}
+
+
+def test_a_style_from_files_to_a_clip(tmp_path: Path) -> None:
+    """The built-in base, a few pieces, one epoch: a style that is there and plays, alone and on the base."""
+    midi = write_pieces(tmp_path / "midi", [f"p{i}" for i in range(5)], bars=8)
+    bundle = tmp_path / "styles" / "mine"
+    arguments = ["train", "style", midi, "--name", "mine", "--work", tmp_path / "work", "-o", bundle]
+    done = run(*arguments, "--epochs", "1", "--length", "128", "--batch", "2", "--clips", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"jam --style {bundle}" in done.stdout
+    for style in (bundle, f"{bundle}=1", f"{bundle}=0.5"):
+        out = tmp_path / "out.mid"
+        done = run("generate", "--style", style, "--bars", "2", "-o", out)
+        assert done.returncode == 0, done.stderr
+        assert read_midi(out).note_count > 0
+    refused(run("evaluate", "--data", midi, "--style", f"{bundle}=1", "--record"), "blend")
+    refused(run(*arguments, "--learning-rate", "0.5"), "--restart")
 
 
 def test_doctor_names_what_it_finds() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from plugin_bridge.duet.companion import CompanionRules, accompany
+from plugin_bridge.duet.listening import ChordListener
 from plugin_bridge.duet.phrases import Decision, Mode, Move, PhraseRules, Snapshot, decide
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
@@ -56,9 +57,12 @@ _IDLE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How the partner plays: its `mode` to begin with, and what it follows. `chart` and `metre_at` are in
-    seconds from the start of the session. A program change from the player chooses among `styles`, by its
-    number."""
+    """How the partner plays: its `mode` to begin with, and what it follows.
+
+    `chart` and `metre_at` are in seconds from the start of the session; `chord_bias` goes with a chart.
+    Without one the partner listens for the player's chords, and knows them without being held to them
+    (`hears_chords`). A program change from the player chooses among `styles`, by its number.
+    """
 
     seed: int = 0
     sampling: SamplingParameters | None = None
@@ -66,6 +70,7 @@ class SessionSettings:
     chart: Chart | None = None
     metre_at: MetreAt = unknown_metre
     chord_bias: float = DEFAULT_ADHERENCE
+    hears_chords: bool = True
     styles: tuple[Style, ...] = ()
     mode: Mode = Mode.ANSWER
     companion: CompanionRules = field(default_factory=CompanionRules)
@@ -118,6 +123,8 @@ class DuetSession:
         self._switch = StyleSwitch(self._inbox.put)
         self._mode = settings.mode
         self._replanning: float | None = None
+        listens = settings.chart is None and settings.hears_chords
+        self._listener = ChordListener() if listens else None
         self._sent: list[Sent] = []
         self._heard: list[Event] = []
         self._worker: threading.Thread | None = None
@@ -145,7 +152,8 @@ class DuetSession:
         settings = self.settings
         self._stream = Stream(
             self.engine, sampling=settings.sampling, seed=settings.seed, limits=DEFAULT_LIMITS,
-            chart=settings.chart, metre_at=settings.metre_at, chord_bias=settings.chord_bias,
+            chart=settings.chart, metre_at=settings.metre_at,
+            chord_bias=settings.chord_bias if settings.chart else 0.0,
         )  # fmt: skip
         self._warm_up()
         sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -213,6 +221,8 @@ class DuetSession:
         end = (self._ended or now()) - self._began
         clip = clip_from_events(close_all(events, end), end=end)
         spans = self.settings.chart.spans if self.settings.chart else ()
+        if self._listener is not None:
+            spans = tuple(self._listener.spans)
         return replace(clip, chords=tuple(span for span in spans if span.start < end))
 
     def report(self) -> Report:
@@ -360,6 +370,8 @@ class DuetSession:
                 self._pedal = event.down
         self._heard.append(event)
         self._pending.append(event)
+        if self._listener is not None:
+            self._listener.hear(self._in_stream(event))
         if answer is not None:
             yielding = self._decide(struck).move is Move.YIELD
             self._take_back(answer, event, yielding)
@@ -407,6 +419,8 @@ class DuetSession:
     def _play(self) -> float | None:
         """Decide and plan; how long to wait before looking again (None: until something comes in)."""
         time = now()
+        if self._listener is not None and (chart := self._listener.chart_at(time - self._began)) is not None:
+            self._stream.set_chart(chart)
         if self._answer is None:
             if (replay := self._switch.take()) is not None:
                 self._change_style(replay)

@@ -115,7 +115,12 @@ def make_style(request: StyleRequest, tell: Tell = lambda line: None, progress: 
     if request.adapter_only:
         return _write_report(request.work, report)
     bundle = request.work / "bundle"
-    _export(request, base, trained, bundle)
+    try:
+        _export(request, base, trained, bundle)
+    except BridgeError as error:
+        raise BridgeError(
+            f"{error}; what was trained is kept in {kept}: run the same command again"
+        ) from error
     stage("export", f"exported: {bundle}")
     style = load_style(bundle)
     report["stages"] = style.description["metrics"]["stages"]
@@ -203,7 +208,7 @@ def _stages(
     if not worst <= MERGED_LIMIT:
         raise BridgeError(
             f"merged, the style differs by {worst:.2g} nats on a token from what was trained; nothing was "
-            "exported, the adapter is kept"
+            "exported"
         )
     return result
 

@@ -1,19 +1,23 @@
-"""The chords that the player is heard to play, as a chart for the stream where none was given."""
+"""What the partner goes by beside the notes: chords that are heard, and the host's clock."""
 
 from __future__ import annotations
 
+from plugin_bridge.engine.stream import MetreAt
 from plugin_bridge.music.chord_detection import ChordDetector
 from plugin_bridge.music.clip import ChordSpan
 from plugin_bridge.music.events import Event
 from plugin_bridge.music.harmony import Chart
+from plugin_bridge.ports.host_clock import HostClock, Timeline
 
 KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
 
+_TRANSPORT = (b"\xf2", b"\xf8", b"\xfa", b"\xfb", b"\xfc")
+
 
 class ChordListener:
-    """Hears the player's events, seconds from the start of the session; one thread. `spans` are all the
-    chords so far."""
+    """The chords that the player is heard to play, as a chart for the stream. Events are in seconds from the
+    start of the session; one thread. `spans` are all the chords so far."""
 
     def __init__(self) -> None:
         self.spans: list[ChordSpan] = []
@@ -32,3 +36,54 @@ class ChordListener:
         # from now on: what was played before was heard with the chord that was known then
         self.spans.append(ChordSpan(time, chord))
         return Chart(tuple(self.spans[-KEPT:]))
+
+
+class Surroundings:
+    """What the session goes by beside the notes: a given chart or the chords that are heard, the host's clock
+    or a given metre. One thread. Seconds count from the start of the session, which is at `began`."""
+
+    def __init__(self, chart: Chart | None, metre_at: MetreAt, hears_chords: bool) -> None:
+        self.began = 0.0
+        self._given = chart
+        self._listener = ChordListener() if chart is None and hears_chords else None
+        self._metre_at = metre_at
+        self._clock = HostClock()
+        self._timeline: Timeline | None = None
+
+    @property
+    def spans(self) -> tuple[ChordSpan, ...]:
+        """The chords, given or heard so far."""
+        if self._listener is not None:
+            return tuple(self._listener.spans)
+        return self._given.spans if self._given is not None else ()
+
+    @property
+    def host_tempo(self) -> float | None:
+        """The tempo of the host's clock, quarter notes a minute; None where there is none."""
+        return self._timeline.tempo if self._timeline is not None else None
+
+    def hear_message(self, message: bytes, time: float) -> bool:
+        """Take a message in, at `time` of the clock; True where it was the host's and no music."""
+        if message[:1] not in _TRANSPORT:
+            return False
+        self._clock.hear(message, time)
+        self._timeline = self._clock.at(time)
+        return True
+
+    def hear(self, event: Event) -> None:
+        """Take an event of the player's in, seconds of the session."""
+        if self._listener is not None:
+            self._listener.hear(event)
+
+    def chart_at(self, seconds: float) -> Chart | None:
+        """A new chart where the chord that is heard has changed."""
+        if self._timeline is not None:
+            self._timeline = self._clock.at(self.began + seconds)  # a clock that stopped is not followed
+        return self._listener.chart_at(seconds) if self._listener is not None else None
+
+    def metre_at(self, seconds: float) -> int:
+        """The metrical position: by the host's clock while it runs, else as given."""
+        timeline = self._timeline
+        if timeline is not None and timeline.playing:
+            return timeline.metre_id(self.began + seconds)
+        return self._metre_at(seconds)

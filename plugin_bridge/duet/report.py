@@ -68,6 +68,7 @@ class Report:
     dropped_late: int
     mode: str = "answer"
     replan_ms: Spread = Spread(None, None, None, 0)
+    host_tempo: float | None = None
     style_changes: int = 0
     lost: str | None = None
     more: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from plugin_bridge.duet.companion import CompanionRules, accompany
-from plugin_bridge.duet.listening import ChordListener
+from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.phrases import Decision, Mode, Move, PhraseRules, Snapshot, decide
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
@@ -123,8 +123,7 @@ class DuetSession:
         self._switch = StyleSwitch(self._inbox.put)
         self._mode = settings.mode
         self._replanning: float | None = None
-        listens = settings.chart is None and settings.hears_chords
-        self._listener = ChordListener() if listens else None
+        self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords)
         self._sent: list[Sent] = []
         self._heard: list[Event] = []
         self._worker: threading.Thread | None = None
@@ -152,7 +151,7 @@ class DuetSession:
         settings = self.settings
         self._stream = Stream(
             self.engine, sampling=settings.sampling, seed=settings.seed, limits=DEFAULT_LIMITS,
-            chart=settings.chart, metre_at=settings.metre_at,
+            chart=settings.chart, metre_at=self._around.metre_at,
             chord_bias=settings.chord_bias if settings.chart else 0.0,
         )  # fmt: skip
         self._warm_up()
@@ -160,7 +159,7 @@ class DuetSession:
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked at while music plays
         self._scheduler = Scheduler(self.ports.send, on_sent=self._on_sent)
-        self._began = now()
+        self._began = self._around.began = now()
         self._worker = threading.Thread(target=self._run, name="duet", daemon=True)
         self._worker.start()
         self.ports.listen(self._on_message)
@@ -220,10 +219,7 @@ class DuetSession:
         events.sort(key=lambda event: event.time)  # both lists are in order: what is simultaneous stays so
         end = (self._ended or now()) - self._began
         clip = clip_from_events(close_all(events, end), end=end)
-        spans = self.settings.chart.spans if self.settings.chart else ()
-        if self._listener is not None:
-            spans = tuple(self._listener.spans)
-        return replace(clip, chords=tuple(span for span in spans if span.start < end))
+        return replace(clip, chords=tuple(span for span in self._around.spans if span.start < end))
 
     def report(self) -> Report:
         """The measurements so far; final after `stop`."""
@@ -244,6 +240,7 @@ class DuetSession:
             answers=self.answers,
             yields=self.yields,
             mode=self._mode.value,
+            host_tempo=self._around.host_tempo,
             replan_ms=spread(self.measurements.replans),
             dropped_late=self._scheduler.snapshot().dropped,
             lost=self.ports.stats().lost,
@@ -312,6 +309,8 @@ class DuetSession:
             self._pending.clear()
 
     def _hear_message(self, message: bytes, time: float) -> None:
+        if self._around.hear_message(message, time):
+            return
         event = event_from_message(message, time)
         if isinstance(event, ProgramChange):
             if event.program < len(self.settings.styles):
@@ -370,8 +369,7 @@ class DuetSession:
                 self._pedal = event.down
         self._heard.append(event)
         self._pending.append(event)
-        if self._listener is not None:
-            self._listener.hear(self._in_stream(event))
+        self._around.hear(self._in_stream(event))
         if answer is not None:
             yielding = self._decide(struck).move is Move.YIELD
             self._take_back(answer, event, yielding)
@@ -419,7 +417,7 @@ class DuetSession:
     def _play(self) -> float | None:
         """Decide and plan; how long to wait before looking again (None: until something comes in)."""
         time = now()
-        if self._listener is not None and (chart := self._listener.chart_at(time - self._began)) is not None:
+        if (chart := self._around.chart_at(time - self._began)) is not None:
             self._stream.set_chart(chart)
         if self._answer is None:
             if (replay := self._switch.take()) is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from fakes.loopback_host import QUICK, Host
 
-from plugin_bridge.duet.listening import KEPT, ChordListener
+from plugin_bridge.duet.listening import KEPT, ChordListener, Surroundings
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.music.chords import parse_chord
@@ -63,3 +64,55 @@ def test_in_a_session_the_partner_knows_the_chord_that_was_played(style):
         assert host.hanging() == set()
     chords = [span.chord for span in session.clip().chords]
     assert parse_chord("F") in chords
+
+
+def clocks(around, tempo, seconds, start=0.0):
+    around.hear_message(b"\xfa", start)
+    for index in range(int(seconds * tempo / 60 * 24)):
+        around.hear_message(b"\xf8", start + index * 60 / tempo / 24)
+
+
+def test_the_hosts_clock_gives_the_metre_while_it_runs():
+    around = Surroundings(None, lambda seconds: 99, True)
+    around.began = 100.0
+    assert around.metre_at(1.0) == 99
+    clocks(around, 120, 8.0, start=101.0)
+    assert around.host_tempo == pytest.approx(120, abs=0.5)
+    # two seconds to a bar from 101 on; position 1 is the downbeat
+    assert around.metre_at(9.01) == 1
+    assert around.metre_at(9.51) == 5
+    around.hear_message(b"\xfc", 109.0)
+    assert around.metre_at(9.51) == 99
+
+
+def test_a_clock_that_just_stops_is_not_followed():
+    around = Surroundings(None, lambda seconds: 0, False)
+    clocks(around, 100, 4.0)
+    assert around.metre_at(4.0) > 0
+    around.chart_at(9.0)
+    assert around.metre_at(9.0) == 0
+
+
+def test_music_is_no_message_of_the_host():
+    around = Surroundings(None, lambda seconds: 0, False)
+    for message in (b"\x90\x3c\x40", b"\xc0\x01", b"\xfe", b"\xf0\x7d\xf7", b""):
+        assert not around.hear_message(message, 1.0)
+    assert around.hear_message(b"\xf2\x00\x01", 1.0)
+
+
+def test_a_session_beside_a_running_clock_plays_as_ever(style):
+    ours, theirs = loopback_pair()
+    with ours, theirs, DuetSession(Engine(style), ours, QUICK) as session:
+        host = Host(theirs)
+        host.end.send(b"\xfa")
+        for index in range(150):
+            host.end.send(b"\xf8")
+            if index % 24 == 0 and index < 73:
+                host.end.send(bytes((0x90, 60 + index // 12, 80)))
+            if index % 24 == 12:
+                host.end.send(bytes((0x80, 60 + index // 12 - 1, 0)))
+            time.sleep(0.01)
+        host.wait_for_notes(1)
+        session.stop()
+        assert host.hanging() == set()
+        assert session.report().player_notes == 4

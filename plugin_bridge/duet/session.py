@@ -53,6 +53,7 @@ PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
 _SWITCH_INTERVAL = 0.0005
 _IDLE = 1.0
+_ONSETS = 64  # as far back as a phrase is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +359,7 @@ class DuetSession:
                     self._onsets.clear()
                 self._held.add(event.pitch)
                 self._onsets.append(event.time)
+                del self._onsets[:-_ONSETS]
             case NoteOff():
                 if event.pitch not in self._held:
                     return
@@ -511,8 +513,7 @@ class DuetSession:
 
     def _snapshot(self, struck: bool = False) -> Snapshot:
         answering = self._answer is not None and self._is_playing(self._answer)
-        onsets = tuple(self._onsets[-64:])
-        return Snapshot(now(), onsets, self._last_release, len(self._held), answering, struck)
+        return Snapshot(now(), tuple(self._onsets), self._last_release, len(self._held), answering, struck)
 
     def _in_stream(self, event: Event) -> Event:
         return replace(event, time=max(event.time - self._began, 0.0))

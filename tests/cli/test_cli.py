@@ -167,12 +167,13 @@ def test_export_and_bench(tmp_path: Path) -> None:
     assert set(report["prefill_ms"]) == {"8", "64", "256"}
 
 
+@pytest.mark.timeout(900)
 def test_a_style_from_files_to_a_clip(tmp_path: Path) -> None:
     """The built-in base, a few pieces, one epoch: a style that is there and plays, alone and on the base."""
     midi = write_pieces(tmp_path / "midi", [f"p{i}" for i in range(5)], bars=8)
     bundle = tmp_path / "styles" / "mine"
     arguments = ["train", "style", midi, "--name", "mine", "--work", tmp_path / "work", "-o", bundle]
-    done = run(*arguments, "--epochs", "1", "--length", "128", "--batch", "2", "--clips", "1")
+    done = run(*arguments, "--epochs", "1", "--length", "128", "--batch", "2", "--clips", "1", timeout=600)
     assert done.returncode == 0, done.stderr
     assert f"jam --style {bundle}" in done.stdout
     for style in (bundle, f"{bundle}=1", f"{bundle}=0.5"):

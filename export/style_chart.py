@@ -30,7 +30,7 @@ def draw_styles(reports: Sequence[dict[str, Any]], path: Path) -> None:
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(reports)), [report["style"] for report in reports])
     axes.set_ylabel("change of nats a note (%)")
-    axes.set_title("What a style learned: lower is better expected")
+    axes.set_title("What styles learned: below zero is better expected than by the base")
     axes.margins(y=0.15)
     axes.legend(fontsize=8)
     with atomic_path(path) as temporary:

@@ -176,7 +176,7 @@ def merge(base: Base, adapter: Adapter) -> DuetNetwork:
             down, up, scale = adapter.factors[owner]
             if (up.shape[0], down.shape[1]) != tuple(value.shape):
                 raise BridgeError(f"the adapter does not fit {owner} of {base.style.name!r}")
-            value = value + scale * (up @ down)
+            value = (value.double() + scale * (up.double() @ down.double())).float()
         state[name] = value
     unknown = adapter.factors.keys() - {name.removesuffix(".weight") for name in state}
     if unknown:

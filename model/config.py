@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary
@@ -57,10 +58,10 @@ class NetworkConfig:
         return asdict(self)
 
 
-def config_from_json(values: dict[str, object]) -> NetworkConfig:
+def config_from_json(values: dict[str, Any]) -> NetworkConfig:
     """A config from its JSON object. Raises BridgeError for unknown or missing fields."""
     try:
-        return NetworkConfig(**{**values, "chord_layers": tuple(values["chord_layers"])})  # type: ignore[arg-type]
+        return NetworkConfig(**{**values, "chord_layers": tuple(values["chord_layers"])})
     except (TypeError, KeyError) as error:
         raise BridgeError(f"network config does not fit this version: {error}") from error
 

@@ -117,9 +117,9 @@ class Prepared:
         """All pieces, whatever their split, in a fixed order."""
         return [self._load(row) for row in self._rows]
 
-    def _load(self, row: dict[str, object]) -> Source:
+    def _load(self, row: dict[str, Any]) -> Source:
         shard = self._shards[row["shard"]]
-        arrays = {key: np.array(shard[key][slice(*row[key])]) for key in _ARRAYS}  # type: ignore[misc]
+        arrays = {key: np.array(shard[key][slice(*row[key])]) for key in _ARRAYS}
         return Source(
             str(row["name"]), str(row["source"]), str(row["dealt"]), bool(row["has_touch"]),
             arrays["tokens"], arrays["beats"], arrays["chords"],

@@ -22,6 +22,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -193,6 +194,7 @@ def _unzipped(path: Path, scratch: Path | None) -> Iterator[Path]:
                     raise BridgeError(f"{path}: unpacks to more than {_LARGEST_ZIP >> 30} GB; split it")
                 for info in wanted:
                     archive.extract(info, folder)
+        # RuntimeError: it is encrypted; NotImplementedError: packed in a way that zipfile does not know
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             raise BridgeError(f"{path}: not a readable zip ({error})") from error
         except OSError as error:
@@ -218,7 +220,7 @@ class _Writer:
         self.folder = folder
         self.licences, self.licence = licences, licence
         self.held_out = held_out
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
         self.skipped: list[tuple[str, str]] = []
         self.hours = 0.0
         self.shards = 0
@@ -279,8 +281,8 @@ class _Writer:
         if not {"train", "valid"} <= {row["split"] for row in self.rows}:
             self._hold_out_some()
         splits = Counter(str(row["split"]) for row in self.rows)
-        notes = sum(int(str(row["notes"])) for row in self.rows)
-        tokens = sum(row["tokens"][1] - row["tokens"][0] for row in self.rows)  # type: ignore[index]
+        notes = sum(row["notes"] for row in self.rows)
+        tokens = sum(row["tokens"][1] - row["tokens"][0] for row in self.rows)
         summary = Summary(
             len(self.rows),
             notes,

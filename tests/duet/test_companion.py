@@ -18,7 +18,7 @@ def _at(now: float, **changes: object) -> Snapshot:
         "now": now, "onsets": NOTES, "last_release": 11.4, "held": 0, "answering": False,
         "player_struck": False,
     }  # fmt: skip
-    return Snapshot(**{**values, **changes})  # type: ignore[arg-type]
+    return Snapshot(**{**values, **changes})
 
 
 @pytest.mark.parametrize(

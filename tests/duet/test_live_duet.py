@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from fakes.jack import JackServer
 
 from plugin_bridge.duet.performance import performance
@@ -84,7 +83,6 @@ def test_a_real_performance_through_real_ports(jack_server: JackServer, style: S
     assert tracks == {"player": report["player_notes"], "partner": report["partner_notes"]}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 def test_interrupted_in_the_middle_of_a_note(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
     import signal
 

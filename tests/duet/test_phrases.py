@@ -15,7 +15,7 @@ def _at(now: float, **changes: object) -> Snapshot:
         "now": now, "onsets": EIGHTHS, "last_release": 12.2, "held": 0, "answering": False,
         "player_struck": False,
     }  # fmt: skip
-    return Snapshot(**{**values, **changes})  # type: ignore[arg-type]
+    return Snapshot(**{**values, **changes})
 
 
 @pytest.mark.parametrize(

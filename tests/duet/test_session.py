@@ -124,7 +124,7 @@ def test_a_failure_of_the_model_ends_with_everything_off(style: Style) -> None:
         def broken(*_: object) -> None:
             raise RuntimeError("the model broke")
 
-        engine.extend = broken  # type: ignore[method-assign]
+        engine.extend = broken
         with pytest.raises(RuntimeError, match="the model broke"):
             session.wait(10.0)
         session.stop()
@@ -151,7 +151,7 @@ def test_every_event_of_the_player_enters_the_stream_once(duet: tuple[DuetSessio
         heard.extend(event for event in events if event.part is Part.PLAYER)
         hear(events)
 
-    session._stream.hear = watched  # type: ignore[method-assign]
+    session._stream.hear = watched
     host.play([60, 62, 64])
     host.end.send(bytes((0xB0, 64, 127)))
     host.wait_for_notes(1)

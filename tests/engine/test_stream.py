@@ -108,7 +108,7 @@ def test_a_prompt_comes_first_and_is_gone_on_from(style: Style) -> None:
 @pytest.mark.parametrize("wrong", [{"tempo": 5}, {"bars": 0}, {"bars": 10**6}])
 def test_requests_that_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(BridgeError):
-        Request(**wrong)  # type: ignore[arg-type]
+        Request(**wrong)
 
 
 def test_the_chart_is_followed_as_time_passes(style: Style) -> None:

@@ -47,7 +47,7 @@ def make_bundle(
 
 def untrained_adapter(base: Base, seed: int = 0, *, quantised: bool = True, **options: object) -> Adapter:
     """An adapter with random numbers in it, that changes a lot."""
-    chosen = AdapterOptions(**{"rank": 4, "dropout": 0.0, **options})  # type: ignore[arg-type]
+    chosen = AdapterOptions(**{"rank": 4, "dropout": 0.0, **options})
     torch.manual_seed(seed)
     network = build_network(base, quantised=False)
     attach(network, chosen)

@@ -36,6 +36,7 @@ from plugin_bridge.engine.bundle import (
 from plugin_bridge.engine.engine import Engine, PlanWindow
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.files import swap_folder
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import QUALITY_NAMES
 
@@ -168,9 +169,7 @@ def _write_next_to(
         described["adapter"] = adapter.about
     _write_description(chosen, described)
     load_style(chosen)
-    if output.exists():
-        output.rename(work / "old")
-    chosen.rename(output)
+    swap_folder(chosen, output, work)
     return parity
 
 

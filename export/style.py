@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -36,7 +37,7 @@ from plugin_bridge.engine.bundle import DESCRIPTION, Style, load_style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import Request, generate
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.files import atomic_path
+from plugin_bridge.files import atomic_path, swap_folder
 
 MERGED_LIMIT = 1e-4
 """Largest difference of a held-out token's nats between the adapter's network and the merged one."""
@@ -297,25 +298,11 @@ def _install(bundle: Path, output: Path, report: dict[str, Any]) -> None:
     description["metrics"] |= {key: report[key] for key in ("nats", "copying") if key in report}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (output.with_name(f".{output.name}.{suffix}") for suffix in ("new", "old"))
-    if old.exists() and not output.exists():
-        old.rename(output)  # an earlier install was killed between its two renames
-    for leftover in (fresh, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
     try:
-        shutil.copytree(bundle, fresh)
+        with tempfile.TemporaryDirectory(prefix=".install-", dir=output.parent) as attic:
+            swap_folder(shutil.copytree(bundle, Path(attic) / "new"), output, Path(attic))
     except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
         raise BridgeError(f"{output}: cannot be written ({error}); the bundle is kept in {bundle}") from error
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    if output.exists():
-        output.rename(old)
-    fresh.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:

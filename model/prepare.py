@@ -28,6 +28,7 @@ import numpy as np
 
 from model.arrangement import Piece, read_piece, seconds_of
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.files import swap_folder
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import QUALITY_NAMES
 from plugin_bridge.music.clip import ChordSpan
@@ -125,9 +126,7 @@ def prepare(
         if summary.pieces == 0:
             reason = f" (first: {summary.skipped[0][1]})" if summary.skipped else ""
             raise BridgeError(f"no usable MIDI file among {len(candidates)} found in the inputs{reason}")
-        if output.exists():
-            output.rename(work / "old")
-        (work / "data").rename(output)
+        swap_folder(work / "data", output, work)
     return summary
 
 

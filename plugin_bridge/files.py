@@ -45,6 +45,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def swap_folder(fresh: Path, target: Path, attic: Path) -> None:
+    """Put the finished folder `fresh` in the place of `target`; what was there goes to `attic`, a temporary
+    folder on the same disk that the caller throws away."""
+    if target.exists():
+        target.rename(attic / "old")
+    fresh.rename(target)
+
+
 def _remove(temporary: Path) -> None:
     with suppress(OSError):
         temporary.unlink()

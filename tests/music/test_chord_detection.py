@@ -42,7 +42,7 @@ def answers(clip: Clip, times: list[float]) -> list[str]:
 
 
 def names(clip: Clip, **options: object) -> list[tuple[float, str]]:
-    return [(round(span.start, 3), str(span.chord)) for span in detect_chords(clip, **options)]  # type: ignore[arg-type]
+    return [(round(span.start, 3), str(span.chord)) for span in detect_chords(clip, **options)]
 
 
 @pytest.mark.parametrize("root", range(12))

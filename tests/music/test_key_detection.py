@@ -38,7 +38,7 @@ def cadence(key: Key, start: float = 0.0, times: int = 1) -> list[Note]:
 @pytest.mark.parametrize("profiles", [ALBRECHT_SHANAHAN, KRUMHANSL_KESSLER])
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_a_cadence_tells_its_key(key: Key, profiles: tuple[tuple[float, ...], ...]) -> None:
-    assert detect_key(Clip(tuple(sorted(cadence(key)))), profiles) == key  # type: ignore[arg-type]
+    assert detect_key(Clip(tuple(sorted(cadence(key)))), profiles) == key
 
 
 def test_a_key_has_a_name_a_scale_and_a_relative() -> None:

@@ -75,7 +75,7 @@ def test_two_threads_sending_towards_each_other_both_finish() -> None:
     hops: list[bytes] = []
 
     def bounce_once(end: object) -> None:
-        end.listen(lambda message, _: (hops.append(message), message == ON and end.send(OFF)))  # type: ignore[attr-defined]
+        end.listen(lambda message, _: (hops.append(message), message == ON and end.send(OFF)))
 
     bounce_once(near)
     bounce_once(far)

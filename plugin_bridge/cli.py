@@ -148,18 +148,18 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
     help="A style's name or folder, or a blend: evans=0.7,mine=0.3. Given several times: MIDI program "
     "changes 0, 1, ... choose among them, from the next phrase on.",
 )
+@click.option("--mode", help="How the partner plays: answer, continuous, chunk, comp or solo.")
 @click.option(
-    "--mode",
-    type=click.Choice(["answer", "continuous"]),
-    default="answer",
-    show_default=True,
-    help="How the partner plays: in turns with you, or along with you.",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A control, such as temperature=0.9 (plugin-bridge controls lists them); may be repeated.",
 )
 @click.option("--chords", help="A chart to follow, a chord a bar, from the start on.")
 @click.option(
     "--tempo", type=click.FloatRange(20, 400), default=120.0, show_default=True, help="Tempo of the chart."
 )
-@_adherence
 @click.option("--seconds", type=click.FloatRange(min=1.0), help="Stop after so long; without it: Ctrl-C.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--report", "report_path", type=_PATH, help="Write report.json here at the end.")
@@ -167,28 +167,31 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @_json
 def jam(
     source: str | None, target: str | None, input_name: str, output_name: str,
-    style_names: tuple[str, ...], mode: str,
-    chords: str | None, tempo: float, adherence: float, seconds: float | None, seed: int,
+    style_names: tuple[str, ...], mode: str | None, settings: tuple[str, ...],
+    chords: str | None, tempo: float, seconds: float | None, seed: int,
     report_path: Path | None, save: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
+    from plugin_bridge.duet.controls import Controls, settings_of
     from plugin_bridge.duet.live import JamRequest, jam_live
-    from plugin_bridge.duet.phrases import Mode
     from plugin_bridge.duet.report import write_report
     from plugin_bridge.music.midi_file import write_midi
 
-    request = JamRequest(
-        source, target, input_name, output_name, chords, tempo, adherence, seconds, seed, Mode(mode)
-    )
+    controls = Controls()
+    for name, value in settings_of((*([f"mode={mode}"] if mode else []), *settings)).items():
+        controls = controls.with_value(name, value)
     for path in (report_path, save):
         if path is not None:
             _folder(path.parent)
 
-    def ready(text: str) -> None:
+    def tell(text: str) -> None:
         click.echo(text, err=as_json)
 
     styles = tuple(_load(name) for name in style_names)
-    result = jam_live(_engine(style_names[0]), request, ready, styles)
+    request = JamRequest(
+        source, target, input_name, output_name, chords, tempo, seconds, seed, controls, styles
+    )
+    result = jam_live(_engine(style_names[0]), request, tell)
     report = result.report.to_json()
     if save is not None:
         write_midi(result.clip, save)
@@ -274,6 +277,30 @@ def ports(as_json: bool) -> None:
         click.echo(title + ("" if names else ": none"))
         for index, name in enumerate(names):
             click.echo(f"  {index}  {name}")
+
+
+@commands.command()
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the documentation.")
+@_json
+def controls(as_markdown: bool, as_json: bool) -> None:
+    """List the controls: what can be set while the partner plays, and by which MIDI controller."""
+    from plugin_bridge.duet.controls import TABLE, markdown
+
+    if as_markdown:
+        click.echo(markdown(), nl=False)
+        return
+    rows = [
+        {
+            "name": row.name, "default": row.show(row.default), "range": row.range, "unit": row.unit,
+            "controller": row.controller, "what": row.what,
+        }
+        for row in TABLE
+    ]  # fmt: skip
+    if as_json:
+        _print_json(rows)
+    for row in () if as_json else rows:
+        click.echo(f"{row['name']:14} {row['default']:>10}  CC {row['controller']:<4} {row['what']}")
+        click.echo(f"{'':26}{row['range']} {row['unit']}".rstrip())
 
 
 @commands.command()

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from plugin_bridge.duet.performance import performance
+from plugin_bridge.duet.recording import hung_notes
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.scheduler import Scheduler
-from plugin_bridge.duet.session import DuetSession, SessionSettings, hung_notes
+from plugin_bridge.duet.session import DuetSession
+from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.generation import metre_from
 from plugin_bridge.music.clip import Clip

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from plugin_bridge.engine.stream import MetreAt
+from plugin_bridge.music.beat_tracking import BeatTracker
 from plugin_bridge.music.chord_detection import ChordDetector
 from plugin_bridge.music.clip import ChordSpan
-from plugin_bridge.music.events import Event
+from plugin_bridge.music.events import Event, NoteOn
 from plugin_bridge.music.harmony import Chart
-from plugin_bridge.ports.host_clock import HostClock, Timeline
+from plugin_bridge.ports.host_clock import BeatLine, HostClock, Timeline, pull_to_grid
 
+SIXTEENTH = 0.25
+"""Quarter notes."""
 KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
 
@@ -49,6 +52,9 @@ class Surroundings:
         self._metre_at = metre_at
         self._clock = HostClock()
         self._timeline: Timeline | None = None
+        self._generation = 0
+        self._tracker = BeatTracker()
+        self._onset: float | None = None
 
     @property
     def spans(self) -> tuple[ChordSpan, ...]:
@@ -74,12 +80,42 @@ class Surroundings:
         """Take an event of the player's in, seconds of the session."""
         if self._listener is not None:
             self._listener.hear(event)
+        if isinstance(event, NoteOn) and self.playing_transport is None and self._has_time_for(event.time):
+            self._tracker.hear(self.began + event.time, event.velocity)
+            self._onset = event.time
+
+    def _has_time_for(self, time: float) -> bool:
+        """A flood of notes is no rhythm, and costs what it costs: one in 5 ms is enough."""
+        return self._onset is None or time - self._onset >= 0.005
 
     def chart_at(self, seconds: float) -> Chart | None:
         """A new chart where the chord that is heard has changed."""
-        if self._timeline is not None:
-            self._timeline = self._clock.at(self.began + seconds)  # a clock that stopped is not followed
         return self._listener.chart_at(seconds) if self._listener is not None else None
+
+    def has_jumped(self, seconds: float) -> bool:
+        """Whether the host's transport has started, stopped or jumped since the last call."""
+        if self._timeline is None:
+            return False
+        self._timeline = self._clock.at(self.began + seconds)  # a clock that stopped is not followed
+        before, self._generation = self._generation, self._timeline.generation
+        return self._generation != before
+
+    @property
+    def playing_transport(self) -> Timeline | None:
+        """The host's transport while it plays at a known tempo; None otherwise."""
+        timeline = self._timeline
+        return timeline if timeline is not None and timeline.playing and timeline.tempo else None
+
+    def beat_line(self, time: float) -> BeatLine:
+        """What is known of the beat at `time` of the clock: the host's transport, else the beat that the
+        player is heard to play."""
+        return self.playing_transport or self._tracker.at(time)
+
+    def pulled(self, time: float, amount: float, earliest: float) -> float:
+        """`time` pulled to the sixteenths by `amount`, and not before `earliest` (clock seconds)."""
+        if amount <= 0:
+            return time
+        return pull_to_grid(time, amount, SIXTEENTH, self.beat_line(earliest), earliest)
 
     def metre_at(self, seconds: float) -> int:
         """The metrical position: by the host's clock while it runs, else as given."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
-from plugin_bridge.duet.phrases import Mode
+from plugin_bridge.duet.controls import Controls
+from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.report import Report
-from plugin_bridge.duet.session import DuetSession, SessionSettings
+from plugin_bridge.duet.session import DuetSession
+from plugin_bridge.duet.settings import Delays, SessionSettings
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
@@ -34,10 +36,11 @@ class JamRequest:
     output_name: str
     chords: str | None
     tempo: float
-    adherence: float
     seconds: float | None
     seed: int
-    mode: Mode = Mode.ANSWER
+    controls: Controls
+    styles: tuple[Style, ...] = ()
+    delays: Delays = field(default_factory=Delays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +52,42 @@ class JamResult:
     problem: BridgeError | None = None
 
 
-def jam_live(
-    engine: Engine, request: JamRequest, ready: Callable[[str], None], styles: tuple[Style, ...] = ()
-) -> JamResult:
-    """Play until the time is up or the program is told to stop; `ready` gets a line when the ports are
-    there. Ports are closed and everything is off when this returns or raises."""
+def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -> JamResult:
+    """Play until the time is up or the program is told to stop; `tell` gets a line when the ports are there
+    and whenever something changes that the player should know. Ports are closed and everything is off when
+    this returns or raises."""
     source = _endpoint(request.source, request.input_name)
     target = _endpoint(request.target, request.output_name)
-    settings = replace(_settings(request), styles=styles, mode=request.mode)
+    settings = _settings(request)
     system = transport_report()
     if system.transport == "loopback":
         raise BridgeError(f"{system}: nobody could play into it; plugin-bridge doctor says how to mend that")
-    with open_ports(source, target) as ports, stopped_by_signals() as stopped:
-        session = DuetSession(engine, ports, settings)
-        with session:
-            ready(
+
+    def pace(step: PaceStep) -> None:
+        tell(f"the machine is slow (load {step.load:.2f}): {step.rung.said}")
+
+    with open_ports(source, target) as ports:
+        session = DuetSession(engine, ports, settings, on_pace=pace)
+        with stopped_by_signals(session.end), session:
+            tell(
                 f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
                 "Ctrl-C ends"
             )
             problem = None
             try:
-                session.wait(request.seconds, stopped)
+                session.wait(request.seconds)
             except BridgeError as error:
                 problem = error  # what was played so far is not lost with the ports
     return JamResult(session.clip(), session.report(), problem)
 
 
 def _settings(request: JamRequest) -> SessionSettings:
+    settings = SessionSettings(request.seed, request.controls, styles=request.styles, delays=request.delays)
     if not request.chords:
-        return SessionSettings(seed=request.seed)
+        return settings
     chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=CHART_SECONDS)
     metre_at = steady_metre(request.tempo)
-    return SessionSettings(seed=request.seed, chart=chart, metre_at=metre_at, chord_bias=request.adherence)
+    return replace(settings, chart=chart, metre_at=metre_at)
 
 
 def _endpoint(wanted: str | None, name: str) -> Endpoint:
@@ -90,21 +97,19 @@ def _endpoint(wanted: str | None, name: str) -> Endpoint:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Callable[[], bool]]:
-    """While this is open, an interrupt or a request to end only sets a flag: the session ends in order."""
-    told = False
+def stopped_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """While this is open, an interrupt or a request to end calls `end`: the session ends in order."""
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told = True
+    def told(number: int, frame: FrameType | None) -> None:
+        end()
 
     wanted = [
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
     ]
     wanted = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
-    before = {number: signal.signal(number, remember) for number in wanted}
+    before = {number: signal.signal(number, told) for number in wanted}
     try:
-        yield lambda: told
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

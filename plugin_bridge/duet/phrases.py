@@ -12,12 +12,18 @@ from enum import Enum
 
 import numpy as np
 
+from plugin_bridge.ports.host_clock import Timeline
+
 
 class Mode(Enum):
-    """How the partner plays: in turns with the player, or along with the player."""
+    """How the partner plays: in turns with the player, along with the player, in fixed windows (a baseline
+    that plans without changing its mind), beneath the player's lead, or leading."""
 
     ANSWER = "answer"
     CONTINUOUS = "continuous"
+    CHUNK = "chunk"
+    COMP = "comp"
+    SOLO = "solo"
 
 
 class Move(Enum):
@@ -46,8 +52,10 @@ class PhraseRules:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The player at `now` (clock seconds): onsets of the current phrase, when the last key went down and
-    the last came up (None: never), how many are held, and whether the partner is answering."""
+    """The player at `now` (clock seconds): onsets of the current phrase, when the last key came up (None:
+    never), how many are held, whether the partner is answering, and whether this is about a key that was
+    struck just now. `density` is in onsets a second, `velocity` the mean, both lately; `transport` is the
+    host's where it plays, None otherwise."""
 
     now: float
     onsets: tuple[float, ...]
@@ -55,17 +63,23 @@ class Snapshot:
     held: int
     answering: bool
     player_struck: bool = False
+    pedal: bool = False
+    density: float = 0.0
+    velocity: float | None = None
+    transport: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do. An answer begins at `start` and is over at `end` (clock seconds); when listening,
-    `look_again` is when something can change by itself (None: not before the player's next event)."""
+    `look_again` is when something can change by itself (None: not before the player's next event). With
+    `context` the partner hears the latest so many seconds only."""
 
     move: Move
     start: float = 0.0
     end: float = 0.0
     look_again: float | None = None
+    context: float | None = None
 
 
 def pause_after(onsets: Sequence[float], rules: PhraseRules) -> float:

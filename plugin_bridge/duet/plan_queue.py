@@ -87,17 +87,18 @@ class PlanQueue:
             heapq.heappop(self._heap)
         return self._heap[0].time if self._heap else None
 
-    def begin(self, generation: int, now: float) -> bool:
+    def begin(self, generation: int, now: float, cut: float = -math.inf) -> bool:
         """Make `generation` the only one that may plan; False when it is an old one.
 
-        A newer one discards what is planned. Notes that sound keep their planned ends, until the new plan
-        names others; those without one end ORPHAN_SECONDS after `now`, unless the new plan ends them.
+        A newer one discards what is planned to begin at `cut` or later. Notes that begin before keep their
+        planned ends, until the new plan names others; those without one end ORPHAN_SECONDS after `now`,
+        unless the new plan ends them.
         """
         if generation <= self.generation:
             return generation == self.generation and self._live
         self.generation, self._live = generation, True
-        self.cancel_after(-math.inf)
-        for note in self._down.values():
+        self.cancel_after(cut)
+        for note in self._notes():
             if note.end is None:
                 self._end_at(note, now + ORPHAN_SECONDS, provisional=True)
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,20 @@ class Spread:
     n: int
 
 
-def spread(seconds: Sequence[float]) -> Spread:
+def spread(seconds: Collection[float]) -> Spread:
     """The spread of measurements in seconds."""
     if not seconds:
         return Spread(None, None, None, 0)
-    p50, p95, p99 = (round(float(value) * 1e3, 3) for value in np.percentile(seconds, (50, 95, 99)))
+    p50, p95, p99 = (round(float(value) * 1e3, 3) for value in np.percentile(list(seconds), (50, 95, 99)))
     return Spread(p50, p95, p99, len(seconds))
+
+
+_KEPT = 100_000
 
 
 @dataclass(slots=True)
 class Measurements:
-    """Collected while a session runs, seconds.
+    """Collected while a session runs, seconds; the latest hundred thousand of each.
 
     `reaction`: from the player's event at the input callback to the first partner event decided after it
     leaving the output. When the player comes back that is the partner's release. The pause that ends a
@@ -42,10 +46,9 @@ class Measurements:
     the first event of the plan made anew. `lateness`: sent minus due, of everything the partner sends.
     """
 
-    reaction: list[float] = field(default_factory=list)
-    lateness: list[float] = field(default_factory=list)
-    steps: list[float] = field(default_factory=list)
-    replans: list[float] = field(default_factory=list)
+    reaction: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    replans: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ class Report:
     replan_ms: Spread = Spread(None, None, None, 0)
     host_tempo: float | None = None
     style_changes: int = 0
+    faults: int = 0
+    echoes: int = 0
+    slowest_rung: str = "full"
     lost: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 

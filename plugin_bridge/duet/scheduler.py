@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import sys
 import threading
 from collections import deque
@@ -146,18 +147,26 @@ class Scheduler:
                 failure=self._failure,
             )
 
-    def begin(self, generation: int, release: bool = False) -> bool:
-        """Discard what older generations planned; only `generation` may plan from now on.
+    @property
+    def dropped(self) -> int:
+        """Note-ons that were too late, so far."""
+        return self._queue.dropped
+
+    def begin(self, generation: int, release: bool = False, cut: float | None = None) -> bool:
+        """Discard what older generations planned, with `cut` only what they planned for then or later; only
+        `generation` may plan from now on.
 
         Notes that sound keep the ends planned for them until the new plan names others; a note without a
-        planned end gets one a little later (ORPHAN_SECONDS). With `release` all of them end now. False,
-        and nothing changes, when `generation` is older than the present one, or over.
+        planned end gets one a little later (ORPHAN_SECONDS). With `release` all of them end at `cut`, or
+        now. False, and nothing changes, when `generation` is older than the present one, or over.
         """
         with self._changed:
             before = self._queue.generation
-            accepted = not self._closed and self._queue.begin(generation, self._clock())
+            present = self._clock()
+            earliest = -math.inf if cut is None else cut
+            accepted = not self._closed and self._queue.begin(generation, present, earliest)
             if accepted and release and generation > before:
-                self._queue.release(self._clock())
+                self._queue.release(present if cut is None else cut)
             self._changed.notify()
             return accepted
 

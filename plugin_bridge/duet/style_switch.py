@@ -36,8 +36,8 @@ class CaughtUp:
 class StyleSwitch:
     """The latest request, until it is `ready`. The one before it is forgotten."""
 
-    def __init__(self, post: Callable[[CaughtUp], None]) -> None:
-        self._post = post
+    def __init__(self, post: Callable[[CaughtUp], None], in_background: bool = True) -> None:
+        self._post, self._in_background = post, in_background
         self._wanted: StyleRequest | None = None
         self._busy = False
         self.ready: Replay | None = None
@@ -71,7 +71,10 @@ class StyleSwitch:
             return
         self._busy = True
         arguments = (request, engine, history())
-        threading.Thread(target=self._catch_up, args=arguments, name="style", daemon=True).start()
+        if self._in_background:
+            threading.Thread(target=self._catch_up, args=arguments, name="style", daemon=True).start()
+        else:
+            self._catch_up(*arguments)
 
     def _catch_up(self, request: StyleRequest, engine: Engine, history: History) -> None:
         replay = None

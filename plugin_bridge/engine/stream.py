@@ -9,6 +9,7 @@ A stream belongs to one thread at a time.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
 from plugin_bridge.engine.replay import Entry, History, Replay
 from plugin_bridge.engine.sampling import SamplingParameters
 from plugin_bridge.music import vocabulary as v
+from plugin_bridge.music.chords import Chord
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
 from plugin_bridge.music.grammar import Grammar, Limit, NoEnd, NotBefore, OnlyPart
 from plugin_bridge.music.harmony import Chart
@@ -51,6 +53,7 @@ class Mark:
     grammar: Grammar
     logits: NDArray[np.float32]
     random: tuple[int, int, int, int]
+    chosen_velocity: int
 
 
 class Stream:
@@ -72,7 +75,7 @@ class Stream:
         self.engine = engine
         self._own_sampling = sampling
         self.sampling = sampling or engine.style.sampling
-        self.limits: tuple[Limit, ...] = (OnlyPart(Part.PARTNER), NoEnd(), *limits)
+        self.set_limits(limits)
         self.metre_at = metre_at
         self.chord_bias = chord_bias
         self.tokens_generated = self.tokens_heard = 0
@@ -80,6 +83,7 @@ class Stream:
         self._chart = chart or Chart(())
         self._chord_index: int | None = None
         self._plan: PlanWindow | None = None
+        self._chosen_velocity = 0
         self._seed = seed
         self._sampler = Sampler(v.SIZE, seed)
         self._mask = np.zeros(v.SIZE, np.uint8)
@@ -104,6 +108,25 @@ class Stream:
         return frozenset(np.nonzero(self._grammar.held[Part.PARTNER])[0].tolist())
 
     @property
+    def player_holds(self) -> frozenset[int]:
+        """The pitches the player holds, as the stream has it."""
+        return frozenset(np.nonzero(self._grammar.held[Part.PLAYER])[0].tolist())
+
+    @property
+    def chord(self) -> Chord | None:
+        """The chord that sounds, by the chart."""
+        return self._chart.chord(self.seconds)
+
+    @property
+    def random(self) -> tuple[int, int, int, int]:
+        """The state of the random numbers, to be set too."""
+        return self._sampler.state
+
+    @random.setter
+    def random(self, state: tuple[int, int, int, int]) -> None:
+        self._sampler.state = state
+
+    @property
     def partner_pedal(self) -> bool:
         """Whether the partner's pedal is down, as the stream has it."""
         return self._grammar.pedal[Part.PARTNER]
@@ -112,6 +135,10 @@ class Stream:
         """Follow another chart from here on."""
         self._chart = chart
         self._chord_index = None
+
+    def set_limits(self, limits: Sequence[Limit]) -> None:
+        """What the partner may play from here on, beside what is always so: its own part, without an end."""
+        self._limits: tuple[Limit, ...] = (OnlyPart(Part.PARTNER), NoEnd(), *limits)
 
     def hear(self, events: Sequence[Event]) -> None:
         """Append events that happened, in time order; one earlier than the stream is put at its end."""
@@ -127,19 +154,55 @@ class Stream:
         if whole > 0:
             self._feed(self._encoder.advance(self._encoder.tick + whole * v.MAX_SHIFT))
 
-    def generate(self, *, not_before: float, until: float) -> Event | None:
+    def restart(self, seconds: float, events: Sequence[Event]) -> None:
+        """Forget everything but `events`, which begin at `seconds` or later; marks made before are void."""
+        self.engine.reset()
+        self._history.clear()
+        self._recorded = 0
+        tick = tick_of(seconds)
+        self._encoder, self._grammar = Encoder(tick), Grammar(tick)
+        self._chord_index = None
+        self._feed([v.BOS])
+        self.hear(events)
+
+    def set_chord_bias(self, nats: float) -> None:
+        """Take `nats` from every new note outside the chord that sounds, from here on."""
+        if nats != self.chord_bias:
+            self.chord_bias = nats
+            self._chord_index = None
+
+    def since(self, mark: Mark) -> list[int]:
+        """The tokens that were appended since `mark`."""
+        count = self._recorded - mark.length
+        return [entry[0] for entry in itertools.islice(self._history, len(self._history) - count, None)]
+
+    def repeat(self, tokens: Sequence[int]) -> None:
+        """Append tokens that this stream drew before and took back, in one pass."""
+        for token in tokens:
+            self._encoder.follow(token)
+        self._feed(tokens)
+
+    def generate(self, *, not_before: float, until: float, loudest: int | None = None) -> Event | None:
         """The partner's next event, at `not_before` seconds or later; None when the stream has passed
-        `until` without one."""
-        limits = (*self.limits, NotBefore(tick_of(not_before)))
+        `until` without one. The model hears its own notes no louder than the velocity `loudest`; the
+        event that is returned has the one that was drawn."""
+        limits = (*self._limits, NotBefore(tick_of(not_before)))
         for _ in range(_LONGEST_EVENT):
             token = self._draw(limits)
+            if token >= v.VELOCITY_BASE:
+                self._chosen_velocity = token - v.VELOCITY_BASE
+                if loudest is not None:
+                    token = min(token, v.VELOCITY_BASE + v.velocity_bin(loudest))
             self._encoder.follow(token)
             self._feed([token])
             self.tokens_generated += 1
             what, value = v.kind(token)
             match what:
                 case Kind.NOTE_ON:
-                    velocity = v.bin_velocity(self._grammar.velocity[Part.PARTNER])
+                    level = self._grammar.velocity[Part.PARTNER]
+                    if loudest is not None:
+                        level = max(level, self._chosen_velocity)
+                    velocity = v.bin_velocity(level)
                     return NoteOn(self.seconds, value, velocity, Part.PARTNER)
                 case Kind.NOTE_OFF:
                     return NoteOff(self.seconds, value, Part.PARTNER)
@@ -157,6 +220,7 @@ class Stream:
             self._grammar.copy(),
             self._logits.copy(),
             self._sampler.state,
+            self._chosen_velocity,
         )
 
     def can_rewind(self, mark: Mark) -> bool:
@@ -172,6 +236,7 @@ class Stream:
         self._encoder, self._grammar = mark.encoder.copy(), mark.grammar.copy()
         self._logits[:] = mark.logits
         self._sampler.state = mark.random
+        self._chosen_velocity = mark.chosen_velocity
         self._follow_chord(self._chart.index(self.seconds))
 
     def history(self) -> History:

@@ -99,3 +99,26 @@ def close_all(events: Iterable[Event], end: float) -> Iterator[Event]:
         yield NoteOff(end, pitch, part)
     for part in sorted(pedals):
         yield Pedal(end, False, part)
+
+
+def drop_strays(events: Iterable[Event]) -> Iterator[Event]:
+    """Pass `events` on without the ends of what began before, and without strokes of keys that are down."""
+    held: set[tuple[Part, int]] = set()
+    pedals: set[Part] = set()
+    for event in events:
+        match event:
+            case NoteOn():
+                if (event.part, event.pitch) in held:
+                    continue
+                held.add((event.part, event.pitch))
+            case NoteOff():
+                if (event.part, event.pitch) not in held:
+                    continue
+                held.discard((event.part, event.pitch))
+            case Pedal(down=True):
+                pedals.add(event.part)
+            case Pedal():
+                if event.part not in pedals:
+                    continue
+                pedals.discard(event.part)
+        yield event

@@ -26,6 +26,9 @@ _ONS = slice(v.NOTE_ON_BASE, v.NOTE_OFF_BASE)
 _OFFS = slice(v.NOTE_OFF_BASE, v.SHIFT_BASE)
 _SHIFTS = slice(v.SHIFT_BASE, v.VELOCITY_BASE)
 _VELOCITIES = slice(v.VELOCITY_BASE, v.SIZE)
+CHORD_TICKS = 4
+"""Notes that begin within so many ticks of the first are a chord, played by hand."""
+_LONG_AGO = -1_000_000
 
 
 def _two_by_128() -> NDArray[np.bool_]:
@@ -42,6 +45,7 @@ class Grammar:
     fresh: NDArray[np.bool_] = field(default_factory=_two_by_128)
     pedal: list[bool] = field(default_factory=lambda: [False, False])
     velocity: list[int] = field(default_factory=lambda: [-1, -1])
+    onset: list[int] = field(default_factory=lambda: [_LONG_AGO, _LONG_AGO])
     last: Kind = Kind.SPECIAL
     full_shift: bool = True
 
@@ -49,7 +53,7 @@ class Grammar:
         """An independent copy, to come back to after a rewind."""
         return Grammar(
             self.tick, self.part, self.held.copy(), self.fresh.copy(), list(self.pedal),
-            list(self.velocity), self.last, self.full_shift,
+            list(self.velocity), list(self.onset), self.last, self.full_shift,
         )  # fmt: skip
 
     def push(self, token: int) -> None:
@@ -67,6 +71,8 @@ class Grammar:
                 self.velocity[part] = value
             case Kind.NOTE_ON:
                 self.held[part, value] = self.fresh[part, value] = True
+                if self.tick - self.onset[part] > CHORD_TICKS:
+                    self.onset[part] = self.tick
             case Kind.NOTE_OFF:
                 self.held[part, value] = False
             case Kind.PEDAL:
@@ -165,6 +171,34 @@ class Polyphony:
         if part is not None and grammar.polyphony(part) >= self.notes and grammar.last is not Kind.VELOCITY:
             mask[_ONS] = 0
             mask[_VELOCITIES] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """At least `ticks` from one onset of a part to its next; what follows within CHORD_TICKS is one chord."""
+
+    ticks: int
+
+    def apply(self, mask: Mask, grammar: Grammar) -> None:
+        part = grammar.part
+        if part is None or grammar.last is Kind.VELOCITY:
+            return
+        if CHORD_TICKS < grammar.tick - grammar.onset[part] < self.ticks:
+            mask[_ONS] = 0
+            mask[_VELOCITIES] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loudest:
+    """No velocity above that of `level`, a velocity bin of the vocabulary."""
+
+    level: int
+
+    def apply(self, mask: Mask, grammar: Grammar) -> None:
+        mask[v.VELOCITY_BASE + self.level + 1 : v.SIZE] = 0
+        part = grammar.part
+        if part is not None and grammar.last is not Kind.VELOCITY and grammar.velocity[part] > self.level:
+            mask[_ONS] = 0  # a lower velocity has yet to be said
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,17 +106,24 @@ class Timeline:
         return int(metrical_positions(np.array([time]), beats)[0]) if beats else UNKNOWN
 
 
-def pull_to_grid(time: float, amount: float, grid: float, line: BeatLine) -> float:
+def pull_to_grid(
+    time: float, amount: float, grid: float, line: BeatLine, earliest: float = -math.inf
+) -> float:
     """`time` (seconds) moved by `amount` (0 not at all, 1 wholly) towards the nearest multiple of `grid`
-    quarter notes on `line`. Where the line knows nothing the time stays as it is.
+    quarter notes on `line`, or the next one where that is before `earliest` seconds. Where the line knows
+    nothing the time stays as it is.
 
     ValueError when amount is not 0 to 1 or grid not above 0.
     """
     if not 0 <= amount <= 1 or not grid > 0:
         raise ValueError(f"amount {amount} is not 0 to 1, or grid {grid} not above 0")
     position = line.position(time)
-    target = None if position is None else line.time_of(round(position / grid) * grid)
-    return time if target is None else time + amount * (target - time)
+    if position is None:
+        return time
+    target = line.time_of(round(position / grid) * grid)
+    if target is not None and target < earliest:
+        target = line.time_of((round(position / grid) + 1) * grid)
+    return time if target is None else max(time + amount * (target - time), min(time, earliest))
 
 
 class HostClock:

@@ -10,12 +10,18 @@ import pytest
 from fakes.loopback_host import QUICK, Host
 
 from plugin_bridge.duet.companion import CompanionRules
+from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.phrases import Mode
+from plugin_bridge.duet.roles import Policies
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.ports.loopback import loopback_pair
 
-ALONG = replace(QUICK, mode=Mode.CONTINUOUS, companion=CompanionRules(patience=0.8))
+ALONG = replace(
+    QUICK,
+    controls=Controls(mode=Mode.CONTINUOUS),
+    policies=Policies(QUICK.policies.phrases, CompanionRules(patience=0.8)),
+)
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ def test_modes_change_while_it_plays(duet):
     session.change_mode(Mode.ANSWER)
     host.play([60, 64, 67])
     host.wait_for_notes(len(host.notes_on()) + 1)
-    assert session.mode is Mode.ANSWER
+    assert session.controls.mode is Mode.ANSWER
     session.change_mode(Mode.CONTINUOUS)
     scale(host, 1.0)
     report = stopped(session, host)

@@ -10,7 +10,9 @@ import pytest
 from fakes.loopback_host import QUICK, Host
 
 from plugin_bridge.duet.phrases import PhraseRules
-from plugin_bridge.duet.session import DuetSession, SessionSettings
+from plugin_bridge.duet.roles import Policies
+from plugin_bridge.duet.session import DuetSession
+from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
@@ -145,13 +147,13 @@ def test_the_clip_holds_both_parts(duet: tuple[DuetSession, Host]) -> None:
 def test_every_event_of_the_player_enters_the_stream_once(duet: tuple[DuetSession, Host]) -> None:
     session, host = duet
     heard: list[Event] = []
-    hear = session._stream.hear
+    hear = session.partner.stream.hear
 
     def watched(events: Sequence[Event]) -> None:
         heard.extend(event for event in events if event.part is Part.PLAYER)
         hear(events)
 
-    session._stream.hear = watched
+    session.partner.stream.hear = watched
     host.play([60, 62, 64])
     host.end.send(bytes((0xB0, 64, 127)))
     host.wait_for_notes(1)
@@ -191,13 +193,13 @@ def test_an_output_that_fails_ends_the_session_with_a_message(style: Style) -> N
 def test_stray_notes_long_ago_belong_to_no_phrase(style: Style) -> None:
     ours, theirs = loopback_pair()
     rules = PhraseRules(shortest_pause=0.1, longest_pause=0.1, longest_held=0.2)
-    with ours, theirs, DuetSession(Engine(style), ours, SessionSettings(rules=rules)) as session:
+    with ours, theirs, DuetSession(Engine(style), ours, SessionSettings(policies=Policies(rules))) as session:
         host = Host(theirs)
         host.play([60, 62])
         time.sleep(0.8)
         host.play([64])
         time.sleep(0.8)
-        assert session.answers == 0
+        assert session.report().answers == 0
         assert not host.notes_on()
 
 

@@ -54,12 +54,12 @@ def test_a_change_while_the_partner_plays_waits_for_the_next_phrase(duet, styles
     host.play([60, 64, 67])
     host.wait_for_notes(2)
     session.change_style(styles[1])
-    wait_for(lambda: session._switch.ready is not None or session.style_changes == 1)
-    if session._answer is not None:
-        assert session.engine.style.name != "two"  # the answer that plays keeps its style
+    wait_for(lambda: session.partner.switch.ready is not None or session.partner.counts.style_changes == 1)
+    if session.partner._turn is not None:
+        assert session.partner.stream.engine.style.name != "two"  # the answer that plays keeps its style
     count = len(host.notes_on())
     host.play([60, 62, 65])  # the player comes back: the answer ends
-    wait_for(lambda: session.style_changes == 1)
+    wait_for(lambda: session.partner.counts.style_changes == 1)
     host.wait_for_notes(count + 1)
     report = finish(session, host)
     assert (report.style, report.style_changes) == ("two", 1)
@@ -69,7 +69,7 @@ def test_a_program_change_chooses_a_style(duet):
     session, host = duet
     for program, name in ((1, "two"), (0, "one")):
         host.end.send(bytes((0xC0, program)))
-        wait_for(lambda wanted=name: session.engine.style.name == wanted)
+        wait_for(lambda wanted=name: session.partner.stream.engine.style.name == wanted)
         host.play([60, 64, 67])
         host.wait_for_notes(len(host.notes_on()) + 1)
     host.end.send(bytes((0xC3, 99)))  # no such style: nothing happens
@@ -80,7 +80,9 @@ def test_of_many_changes_the_latest_counts(duet, styles):
     session, host = duet
     for index in range(20):
         session.change_style(styles[index % 2])
-    wait_for(lambda: session.engine.style.name == "two" and session._switch.ready is None)
+    wait_for(
+        lambda: session.partner.stream.engine.style.name == "two" and session.partner.switch.ready is None
+    )
     host.play([60, 64, 67])
     host.wait_for_notes(2)
     report = finish(session, host)
@@ -90,8 +92,8 @@ def test_of_many_changes_the_latest_counts(duet, styles):
 def test_a_blend_can_be_changed_to(duet, styles):
     session, host = duet
     session.change_style(blend([(styles[0], 0.7), (styles[1], 0.3)], name="one=0.7,two=0.3"))
-    wait_for(lambda: session.style_changes == 1)
-    assert session.engine.style.name == "one=0.7,two=0.3"
+    wait_for(lambda: session.partner.counts.style_changes == 1)
+    assert session.partner.stream.engine.style.name == "one=0.7,two=0.3"
     host.play([60, 64, 67])
     host.wait_for_notes(2)
     finish(session, host)
@@ -115,7 +117,7 @@ def test_a_wheel_of_program_changes_starts_one_engine_at_a_time(duet):
             host.end.send(bytes((0xC0, program)))
         at_once.append(sum(thread.name == "style" for thread in threading.enumerate()))
     assert max(at_once) <= 1
-    wait_for(lambda: session.engine.style.name == "two" and not session._switch.pending)
+    wait_for(lambda: session.partner.stream.engine.style.name == "two" and not session.partner.switch.pending)
     finish(session, host)
 
 

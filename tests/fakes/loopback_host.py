@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 
 from plugin_bridge.duet.phrases import PhraseRules
-from plugin_bridge.duet.session import SessionSettings
+from plugin_bridge.duet.roles import Policies
+from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.ports.loopback import Loopback
 
-QUICK = SessionSettings(seed=1, rules=PhraseRules(shortest_pause=0.1, longest_pause=0.2, shortest_answer=1.0))
+QUICK = SessionSettings(
+    seed=1, policies=Policies(PhraseRules(shortest_pause=0.1, longest_pause=0.2, shortest_answer=1.0))
+)
 
 
 class Host:

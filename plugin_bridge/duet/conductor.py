@@ -1,0 +1,123 @@
+"""Everything that comes in goes through here: the player's and the host's messages, controls, styles.
+
+One thread, the session's worker. What comes in is noted on the tape before anything is done about it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from plugin_bridge.duet.controls import BY_CONTROLLER, Controls, Kind, control
+from plugin_bridge.duet.echo import EchoFilter
+from plugin_bridge.duet.journal import Source, Tape
+from plugin_bridge.duet.listening import Surroundings
+from plugin_bridge.duet.partner import Partner
+from plugin_bridge.duet.recording import Recording
+from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest
+from plugin_bridge.engine.bundle import Style
+from plugin_bridge.ports.messages import CONTROL_CHANGE, AllNotesOff, ProgramChange, event_from_message
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """MIDI bytes that came in at `time` clock seconds."""
+
+    data: bytes
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A control is to be set. The value has been checked."""
+
+    name: str
+    value: float
+
+
+Item: TypeAlias = Message | Setting | StyleRequest | CaughtUp
+
+
+class Conductor:
+    """Takes items in the order in which they came. `on_take` is called when a take is to be saved."""
+
+    def __init__(
+        self, partner: Partner, around: Surroundings, recording: Recording, tape: Tape,
+        styles: tuple[Style, ...], echo: EchoFilter, into: float = 0.0,
+        on_take: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.partner = partner
+        self._around, self._recording, self._tape = around, recording, tape
+        self._styles, self._echo, self._into, self._on_take = styles, echo, into, on_take
+        self._warned = False
+
+    def deliver(self, item: Item) -> None:
+        """Take `item` in."""
+        match item:
+            case Message(data, time):
+                self._tape.add(time, Source.MESSAGE, data)
+                self._message(data, time)
+            case Setting(name, value):
+                self._tape.add(0.0, Source.CONTROL, f"{name}={value!r}".encode())
+                self._set(name, value)
+            case StyleRequest(style):
+                self._tape.add(0.0, Source.STYLE, style.name.encode())
+                self.partner.ask_style(item)
+            case CaughtUp():
+                self._tape.add(0.0, Source.CAUGHT_UP, b"")
+                self.partner.style_arrived(item)
+
+    def _message(self, data: bytes, time: float) -> None:
+        if self._around.hear_message(data, time):
+            return
+        if len(data) == 3 and data[0] & 0xF0 == CONTROL_CHANGE and (row := BY_CONTROLLER.get(data[1])):
+            self._set(row.name, row.at(data[2]))
+            return
+        event = event_from_message(data, time - self._into)
+        match event:
+            case None:
+                pass
+            case ProgramChange(program=program):
+                self._set("style", float(program))
+            case AllNotesOff():
+                for each in self.partner.all_off(event.time):
+                    self._recording.heard(each)
+            case _ if self._echo.is_echo(event, time):
+                self._warn_of_loop()
+            case _:
+                for each in self.partner.hear(event):
+                    self._recording.heard(each)
+
+    def _set(self, name: str, value: float) -> None:
+        partner = self.partner
+        if control(name).kind is Kind.TRIGGER:
+            if value and name == "panic":
+                partner.panic()
+            elif value and name == "take":
+                self._on_take()
+            return
+        if name == "style":
+            if not value < len(self._styles):
+                return
+            partner.ask_style(StyleRequest(self._styles[int(value)]))
+        partner.set_controls(partner.controls.with_value(name, value))
+
+    def _warn_of_loop(self) -> None:
+        if not self._warned and self._echo.looped:
+            self._warned = True
+            logger.warning("what the partner plays comes back to its input: it is kept out; mend the routing")
+
+
+def with_style(controls: Controls, style: Style) -> Controls:
+    """`controls` with a style's own way of drawing notes, where it is not set otherwise."""
+    plain = Controls()
+    sampling = style.sampling
+    if controls.temperature == plain.temperature:
+        controls = replace(controls, temperature=sampling.temperature)
+    if controls.top_p == plain.top_p:
+        controls = replace(controls, top_p=sampling.top_p)
+    return controls

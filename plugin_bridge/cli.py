@@ -37,6 +37,7 @@ _adherence = click.option(
     show_default=True,
     help="How strictly to keep to the chords: nats taken from notes outside them.",
 )
+_takes = click.option("--takes", type=_PATH, help="Folder of the takes; without it, the user's own.")
 _style = click.option(
     "--style",
     "style_name",
@@ -164,17 +165,20 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--report", "report_path", type=_PATH, help="Write report.json here at the end.")
 @click.option("--save", type=_PATH, help="Write the MIDI of both parts here at the end.")
+@_takes
 @_json
 def jam(
     source: str | None, target: str | None, input_name: str, output_name: str,
     style_names: tuple[str, ...], mode: str | None, settings: tuple[str, ...],
     chords: str | None, tempo: float, seconds: float | None, seed: int,
-    report_path: Path | None, save: Path | None, as_json: bool,
+    report_path: Path | None, save: Path | None, takes: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
+    from plugin_bridge.duet.calibration import Calibrations, calibrations_path
     from plugin_bridge.duet.controls import Controls, settings_of
     from plugin_bridge.duet.live import JamRequest, jam_live
     from plugin_bridge.duet.report import write_report
+    from plugin_bridge.duet.takes import takes_folder
     from plugin_bridge.music.midi_file import write_midi
 
     controls = Controls()
@@ -189,7 +193,18 @@ def jam(
 
     styles = tuple(_load(name) for name in style_names)
     request = JamRequest(
-        source, target, input_name, output_name, chords, tempo, seconds, seed, controls, styles
+        source,
+        target,
+        input_name,
+        output_name,
+        chords,
+        tempo,
+        seconds,
+        seed,
+        controls,
+        takes or takes_folder(),
+        Calibrations(calibrations_path()),
+        styles,
     )
     result = jam_live(_engine(style_names[0]), request, tell)
     report = result.report.to_json()
@@ -204,6 +219,106 @@ def jam(
     else:
         click.echo(f"{report['player_notes']} notes of yours, {report['partner_notes']} of the partner; "
                    f"{report['hung_notes']} hang; reaction {_spread(report['reaction_ms'])}.")  # fmt: skip
+
+
+@commands.command()
+@click.option("--input", "source", help="Existing port to listen to; without it a virtual one is made.")
+@click.option("--output", "target", help="Existing port to play to; without it a virtual one is made.")
+@click.option("--input-name", default="Plugin Bridge In", show_default=True)
+@click.option("--output-name", default="Plugin Bridge Out", show_default=True)
+@_json
+def calibrate(
+    source: str | None, target: str | None, input_name: str, output_name: str, as_json: bool
+) -> None:
+    """Measure how long MIDI takes from the output to the input, by a cable or a loopback between the two, and
+    make up for it from now on."""
+    from dataclasses import asdict
+
+    from plugin_bridge.duet.calibration import Calibrations, calibrations_path
+    from plugin_bridge.duet.live import calibrate as measure
+
+    known = Calibrations(calibrations_path())
+    heard, played, delay = measure(
+        source, target, (input_name, output_name), known, lambda text: click.echo(text, err=True)
+    )
+    if as_json:
+        _print_json({"input": heard, "output": played, **asdict(delay)})
+        return
+    click.echo(f"from {played!r} to {heard!r}: {delay.p50:.1f} ms (p95 {delay.p95:.1f}, jitter "
+               f"{delay.jitter:.1f}, {delay.lost} of {delay.sent} lost)")  # fmt: skip
+    click.echo("jam on these ports dates what it hears, and plays, half of it earlier")
+
+
+@commands.group()
+def take() -> None:
+    """Takes: what was played lately, as MIDI, and whole sessions to play again."""
+
+
+@take.command("list")
+@_takes
+@_json
+def list_takes(takes: Path | None, as_json: bool) -> None:
+    """List the takes there are, the newest first."""
+    from plugin_bridge.duet.takes import takes_folder
+
+    folder = takes or takes_folder()
+    found = sorted(folder.glob("*.take"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if as_json:
+        _print_json(
+            [{"name": path.stem, "take": str(path), "midi": str(path.with_suffix(".mid"))} for path in found]
+        )
+        return
+    if not found:
+        click.echo(f"no takes in {folder}; they are made by jam")
+    for path in found:
+        click.echo(f"{path.stem}  {path.with_suffix('.mid')}")
+
+
+@take.command("save")
+@click.option("-o", "--output", type=_PATH, required=True, help="The MIDI file to write.")
+@_takes
+def save_latest(output: Path, takes: Path | None) -> None:
+    """Save what the latest session kept, both parts, as a MIDI file with its take beside it."""
+    import shutil
+
+    from plugin_bridge.duet.takes import LATEST, takes_folder
+    from plugin_bridge.files import atomic_path
+
+    folder = takes or takes_folder()
+    if not (folder / f"{LATEST}.take").is_file():
+        raise BridgeError(f"{folder}: there is no take yet; play with jam first")
+    _folder(output.parent)
+    for suffix, target in ((".mid", output), (".take", output.with_suffix(".take"))):
+        with atomic_path(target) as temporary:
+            shutil.copyfile(folder / f"{LATEST}{suffix}", temporary)
+    click.echo(str(output))
+
+
+@take.command("replay")
+@click.argument("path", type=_PATH)
+@click.option("--style", "style_names", multiple=True, help="The styles it was played with, in their order.")
+@click.option("-o", "--output", type=_PATH, help="Write the MIDI of both parts here.")
+@_json
+def replay(path: Path, style_names: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+    """Play a whole session again from its tape, and compare. Exit status 1 where it comes out differently."""
+    from plugin_bridge.duet.takes import load_take, replay_take
+    from plugin_bridge.music.midi_file import write_midi
+
+    take = load_take(path)
+    names = style_names or (take.style, *(name for name in take.styles if name != take.style))
+    compared = replay_take(
+        take, _engine(take.style if not style_names else names[0]), [_load(name) for name in names]
+    )
+    if output is not None:
+        _folder(output.parent)
+        write_midi(compared.clip(), output)
+    report = {"events": compared.events, "same": compared.same, "equal": compared.equal}
+    if as_json:
+        _print_json(report)
+    else:
+        click.echo(f"{compared.same} of {compared.events} events of the partner are the same")
+    if not compared.equal:
+        raise click.exceptions.Exit(1)
 
 
 @commands.command()

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from plugin_bridge.duet.performance import performance
+from plugin_bridge.duet.performance import TEMPO, performance
 from plugin_bridge.duet.recording import hung_notes
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.scheduler import Scheduler
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.generation import metre_from
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
 from plugin_bridge.music.harmony import Chart
@@ -46,7 +45,7 @@ def play_demo(
     """Play for about `seconds` in real time. The player is a second MIDI client of its own."""
     played = performance(seconds - TAIL)
     length = played.duration + TAIL
-    settings = SessionSettings(seed=seed, chart=Chart.of(played.chords), metre_at=metre_from(played.beats))
+    settings = SessionSettings(seed=seed, chart=Chart.of(played.chords), tempo=TEMPO)
     received: list[Event] = []
 
     def record(message: bytes, time: float) -> None:

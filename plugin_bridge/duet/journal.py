@@ -51,11 +51,13 @@ class Input:
 
 @dataclass(slots=True)
 class Tape:
-    """What a session was told. `whole` is False when it ran over its length and stopped being written."""
+    """What a session was told; the first reading is when it began. `whole` is False when it ran over its
+    length and stopped being written; `reached` is when the clock was read last."""
 
     readings: array[float] = field(default_factory=lambda: array("d"))
     inputs: bytearray = field(default_factory=bytearray)
     whole: bool = True
+    reached: float = 0.0
 
     def add(self, time: float, source: Source, data: bytes) -> None:
         """Note an input."""
@@ -66,6 +68,10 @@ class Tape:
         """Note a reading."""
         if self._has_room():
             self.readings.append(value)
+
+    def copy(self) -> Tape:
+        """The tape as it stands."""
+        return Tape(array("d", self.readings), bytearray(self.inputs), self.whole, self.reached)
 
     def each_input(self) -> Iterator[Input]:
         """The inputs in order. BridgeError for a tape that is cut off or damaged."""
@@ -113,6 +119,7 @@ class Live:
     def now(self) -> float:
         time = self._clock()
         self._tape.read(time)
+        self._tape.reached = time
         return time
 
     def interrupted(self) -> bool:
@@ -129,9 +136,9 @@ class Live:
 class Replayed:
     """The world as a tape has it. `reached` is told each time the clock moves on."""
 
-    def __init__(self, tape: Tape, reached: Callable[[float], None]) -> None:
+    def __init__(self, tape: Tape, reached: Callable[[float], None], position: int = 0) -> None:
         self._tape, self._reached = tape, reached
-        self.position = 0
+        self.position = position
 
     @property
     def ended(self) -> bool:

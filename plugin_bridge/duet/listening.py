@@ -12,6 +12,10 @@ from plugin_bridge.ports.host_clock import BeatLine, HostClock, Timeline, pull_t
 
 SIXTEENTH = 0.25
 """Quarter notes."""
+CHART_BEHIND, CHART_AHEAD = 16.0, 64.0
+"""Quarter notes of a given chart around now that are laid on the host's time."""
+CHART_REFRESH = 0.5
+"""Seconds after which that is done again, for the tempo may have changed."""
 KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
 
@@ -45,9 +49,12 @@ class Surroundings:
     """What the session goes by beside the notes: a given chart or the chords that are heard, the host's clock
     or a given metre. One thread. Seconds count from the start of the session, which is at `began`."""
 
-    def __init__(self, chart: Chart | None, metre_at: MetreAt, hears_chords: bool) -> None:
+    def __init__(
+        self, chart: Chart | None, metre_at: MetreAt, hears_chords: bool, tempo: float | None = None
+    ) -> None:
         self.began = 0.0
-        self._given = chart
+        self._given, self._tempo = chart, tempo
+        self._charted: tuple[int, float] | None = None  # the transport's generation and when it was looked at
         self._listener = ChordListener() if chart is None and hears_chords else None
         self._metre_at = metre_at
         self._clock = HostClock()
@@ -89,8 +96,36 @@ class Surroundings:
         return self._onset is None or time - self._onset >= 0.005
 
     def chart_at(self, seconds: float) -> Chart | None:
-        """A new chart where the chord that is heard has changed."""
-        return self._listener.chart_at(seconds) if self._listener is not None else None
+        """A new chart where the chord that is heard has changed, or where a given chart, which goes by the
+        host's bars while it plays, lies elsewhere now."""
+        if self._listener is not None:
+            return self._listener.chart_at(seconds)
+        transport = self.playing_transport
+        if self._given is None or self._tempo is None:
+            return None
+        if transport is None:
+            was_charted, self._charted = self._charted, None
+            return self._given if was_charted else None
+        if self._charted is not None:
+            generation, looked = self._charted
+            if generation == transport.generation and seconds - looked < CHART_REFRESH:
+                return None
+        self._charted = transport.generation, seconds
+        return self._by_host(self._given, self._tempo, transport, seconds)
+
+    def _by_host(self, chart: Chart, tempo: float, transport: Timeline, seconds: float) -> Chart:
+        """The part of `chart` around now, its positions at `tempo` put where the host's are."""
+        position = transport.position(self.began + seconds)
+        assert position is not None
+        first = max(chart.index((position - CHART_BEHIND) * 60 / tempo), 0)
+        spans = []
+        for span in chart.spans[first:]:
+            place = span.start * tempo / 60
+            time = transport.time_of(place)
+            if time is None or place > position + CHART_AHEAD:
+                break
+            spans.append(ChordSpan(time - self.began, span.chord))
+        return Chart(tuple(spans))
 
     def has_jumped(self, seconds: float) -> bool:
         """Whether the host's transport has started, stopped or jumped since the last call."""

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
+from plugin_bridge.duet.calibration import Calibrations, LoopDelay, measure_loop
 from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession
-from plugin_bridge.duet.settings import Delays, SessionSettings
+from plugin_bridge.duet.settings import SessionSettings
+from plugin_bridge.duet.takes import LATEST, name_of
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.harmony import even_chart
-from plugin_bridge.music.rhythm import steady_metre
 from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, open_ports, transport_report
 
 CHART_SECONDS = 12 * 3600.0
 """How long a typed chart goes round."""
+CONNECT_SECONDS = 60.0
+"""How long virtual ports wait to be connected, to be calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class JamRequest:
-    """Ports (None: a virtual one of the given name), a chart a chord a bar, and how long to play."""
+    """Ports (None: a virtual one of the given name), a chart a chord a bar, how long to play, and the folder
+    that takes go to."""
 
     source: str | None
     target: str | None
@@ -39,8 +46,9 @@ class JamRequest:
     seconds: float | None
     seed: int
     controls: Controls
+    takes: Path
+    calibrations: Calibrations
     styles: tuple[Style, ...] = ()
-    delays: Delays = field(default_factory=Delays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,20 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
     def pace(step: PaceStep) -> None:
         tell(f"the machine is slow (load {step.load:.2f}): {step.rung.said}")
 
+    def take() -> None:
+        threading.Thread(target=save, args=(name_of(datetime.now()),), name="take").start()
+
+    def save(name: str) -> None:
+        try:
+            tell(f"saved {session.save_take(request.takes, name)}")
+        except (BridgeError, OSError) as error:
+            tell(f"the take was not saved: {error}")
+
     with open_ports(source, target) as ports:
-        session = DuetSession(engine, ports, settings, on_pace=pace)
+        if (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None:
+            settings = replace(settings, delays=loop.delays)
+            tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
+        session = DuetSession(engine, ports, settings, on_take=take, on_pace=pace)
         with stopped_by_signals(session.end), session:
             tell(
                 f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
@@ -78,16 +98,35 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
                 session.wait(request.seconds)
             except BridgeError as error:
                 problem = error  # what was played so far is not lost with the ports
+    save(LATEST)
     return JamResult(session.clip(), session.report(), problem)
 
 
+def calibrate(
+    source: str | None,
+    target: str | None,
+    names: tuple[str, str],
+    calibrations: Calibrations,
+    tell: Callable[[str], None],
+) -> tuple[str, str, LoopDelay]:
+    """Measure the loop from an output to an input (None: virtual ports of these `names`, input first) and
+    remember it; the names of input and output, and what was measured."""
+    with open_ports(_endpoint(source, names[0]), _endpoint(target, names[1])) as ports:
+        wait = 0.0
+        if source is None or target is None:
+            wait = CONNECT_SECONDS
+            tell(f"connect {ports.output_name!r} to {ports.input_name!r} now")
+        delay = measure_loop(ports, threading.Event().wait, wait=wait)
+        calibrations.keep(ports.input_name, ports.output_name, delay)
+        return ports.input_name, ports.output_name, delay
+
+
 def _settings(request: JamRequest) -> SessionSettings:
-    settings = SessionSettings(request.seed, request.controls, styles=request.styles, delays=request.delays)
+    settings = SessionSettings(request.seed, request.controls, styles=request.styles)
     if not request.chords:
         return settings
     chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=CHART_SECONDS)
-    metre_at = steady_metre(request.tempo)
-    return replace(settings, chart=chart, metre_at=metre_at)
+    return replace(settings, chart=chart, tempo=request.tempo)
 
 
 def _endpoint(wanted: str | None, name: str) -> Endpoint:

@@ -24,6 +24,7 @@ class Recording:
     def __init__(self, kept: float = KEPT_SECONDS) -> None:
         self._kept = kept
         self._parts: tuple[deque[Event], deque[Event]] = deque(), deque()
+        self._left: deque[Sent] = deque()
         self._held: set[int] = set()
         self.player_notes = self.partner_notes = 0
 
@@ -45,7 +46,14 @@ class Recording:
                 self._held.add(pitch)
             case NoteOff(pitch=pitch):
                 self._held.discard(pitch)
+        self._left.append(sent)
+        while self._left[0].due < sent.due - self._kept:
+            self._left.popleft()
         self._add(replace(sent.event, time=sent.sent))
+
+    def left(self) -> list[Sent]:
+        """What the partner sent, as far back as it is kept."""
+        return list(self._left)
 
     def events(self, since: float) -> list[Event]:
         """Both parts from `since` on, in time order; what is simultaneous keeps its order."""

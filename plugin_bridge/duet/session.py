@@ -17,12 +17,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-from plugin_bridge.duet.conductor import Conductor, Item, Message, Setting, with_style
+from plugin_bridge.duet.assembly import assemble, new_stream
+from plugin_bridge.duet.conductor import Item, Message, Setting
 from plugin_bridge.duet.controls import Controls, control
 from plugin_bridge.duet.echo import EchoFilter
-from plugin_bridge.duet.journal import Live, Tape, World
+from plugin_bridge.duet.journal import Live, Tape
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.partner import Partner
@@ -32,9 +34,9 @@ from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
 from plugin_bridge.duet.settings import PLAIN, SessionSettings
 from plugin_bridge.duet.style_switch import StyleRequest
+from plugin_bridge.duet.takes import save_take
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.engine.stream import Stream
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.ports.clock import now
@@ -66,11 +68,11 @@ class DuetSession:
         self.recording = Recording(settings.kept)
         self.tape = Tape()
         self.failure: BaseException | None = None
-        self._engine = engine
+        self._engine, self._first_style = engine, engine.style
         self._on_take, self._on_pace = on_take, on_pace
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._echo = EchoFilter()
-        self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords)
+        self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
         self._worker: threading.Thread | None = None
         self._faults: deque[float] = deque(maxlen=FAULTS)
         self._told = 0
@@ -88,19 +90,15 @@ class DuetSession:
     def start(self) -> None:
         """Begin: from now on the player is heard."""
         stream = new_stream(self._engine, self.settings, self._around)
-        warm_up(stream)
         sys.setswitchinterval(_SWITCH_INTERVAL)
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked at while music plays
         self._scheduler = Scheduler(self.ports.send, on_sent=self._on_sent, on_failure=self._on_failure)
-        self._began = self._around.began = now()
         world = Live(now, lambda: not self._inbox.empty(), lambda: self._scheduler.dropped, self.tape)
-        self._partner = new_partner(
-            stream, self._scheduler, world, self._around, self.settings, self.measurements, self._inbox.put
-        )
-        self._conductor = Conductor(
-            self._partner, self._around, self.recording, self.tape, self.settings.styles, self._echo,
-            self.settings.delays.into, self._on_take,
+        self._began = self._around.began = world.now()
+        self._partner, self._conductor = assemble(
+            stream, self._scheduler, world, self._around, self.settings, self.measurements, self.recording,
+            self.tape, self._echo, self._inbox.put, on_take=self._on_take,
         )  # fmt: skip
         self._worker = threading.Thread(target=self._run, name="duet", daemon=True)
         self._worker.start()
@@ -168,6 +166,13 @@ class DuetSession:
     def clip(self) -> Clip:
         """What both played, as far back as it is kept, with the chords."""
         return self.recording.clip(self._began, self._ended or now(), self._around.spans)
+
+    def save_take(self, folder: Path, name: str) -> Path:
+        """Save what is kept as a take; the path of its MIDI file. While the session runs the tape ends
+        where it stands."""
+        tape = self.tape.copy()
+        style = self._first_style
+        return save_take(folder, name, self.clip(), self.settings, tape, style, self.recording.left())
 
     def report(self) -> Report:
         """The measurements so far; final after `stop`."""
@@ -265,33 +270,3 @@ class DuetSession:
             self.tape.whole = False  # what broke is on no tape
             self._partner.recover()
             return None
-
-
-def new_stream(engine: Engine, settings: SessionSettings, around: Surroundings) -> Stream:
-    """The stream that a session with these settings plays on."""
-    return Stream(engine, seed=settings.seed, chart=settings.chart, metre_at=around.metre_at)
-
-
-def new_partner(
-    stream: Stream, scheduler: Scheduler, world: World, around: Surroundings, settings: SessionSettings,
-    measurements: Measurements, post: Callable[[Item], None], in_background: bool = True,
-) -> Partner:  # fmt: skip
-    """The partner of a session with these settings."""
-    return Partner(
-        stream, scheduler, world, around, with_style(settings.controls, stream.engine.style),
-        settings.policies, measurements, has_chart=settings.chart is not None, early=settings.delays.out,
-        post=post, in_background=in_background,
-    )  # fmt: skip
-
-
-def warm_up(stream: Stream) -> None:
-    """Run every shape the session will need once, so that the first note costs what the others do."""
-    mark = stream.mark()
-    for count in range(1, 9):
-        stream.engine.extend([0] * count, [0] * count)
-    stream.rewind(mark)
-    for _ in range(8):
-        stream.generate(not_before=0.0, until=1.0)
-    stream.rewind(mark)
-    stream.tokens_generated = 0
-    stream.step_seconds.clear()

@@ -10,8 +10,9 @@ from fakes.loopback_host import QUICK, Host
 from plugin_bridge.duet.listening import KEPT, ChordListener, Surroundings
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.engine import Engine
-from plugin_bridge.music.chords import parse_chord
+from plugin_bridge.music.chords import parse_chord, parse_progression
 from plugin_bridge.music.events import NoteOff, NoteOn
+from plugin_bridge.music.harmony import even_chart
 from plugin_bridge.ports.loopback import loopback_pair
 
 TRIADS = {"C": (48, 64, 67), "F": (53, 60, 69), "G": (55, 62, 71), "Am": (57, 60, 64)}
@@ -116,3 +117,31 @@ def test_a_session_beside_a_running_clock_plays_as_ever(style):
         session.stop()
         assert host.hanging() == set()
         assert session.report().player_notes == 4
+
+
+def test_a_given_chart_goes_by_the_hosts_bars():
+    chart = even_chart(parse_progression("C F G Am"), 2.0, end=100.0)  # two seconds a bar: 120
+    around = Surroundings(chart, lambda seconds: 0, True, tempo=120.0)
+    assert around.chart_at(0.0) is None
+    clocks(around, 60, 5.0)  # the host plays at half the tempo from 0 on: four seconds a bar
+    laid = around.chart_at(5.0)
+    assert laid is not None
+    assert [round(span.start, 1) for span in laid.spans[:3]] == [0.0, 4.0, 8.0]
+    assert str(laid.chord(5.0)) == "F"
+    assert around.chart_at(5.1) is None, "nothing has changed"
+    around.hear_message(b"\xfc", 5.2)
+    assert around.chart_at(5.3) is chart, "a host that stands is not followed"
+
+
+def test_a_given_chart_jumps_with_the_host():
+    chart = even_chart(parse_progression("C F G Am"), 2.0, end=100.0)
+    around = Surroundings(chart, lambda seconds: 0, True, tempo=120.0)
+    clocks(around, 120, 5.0)
+    first = around.chart_at(5.0)
+    assert first is not None and str(first.chord(5.0)) == "G"
+    around.hear_message(b"\xf2\x00\x00", 5.0)  # back to the start, and the clock goes on
+    for index in range(3):
+        around.hear_message(b"\xf8", 5.0 + (index + 1) * 60 / 120 / 24)
+    assert around.has_jumped(5.07)
+    second = around.chart_at(5.07)
+    assert second is not None and str(second.chord(5.07)) == "C"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from plugin_bridge.duet.pace import RECOVERY, REST, Pace, Rung
 
 
@@ -34,7 +36,7 @@ def test_a_slow_machine_climbs_a_rung_at_a_time_up_to_a_rest() -> None:
     assert seen == sorted(seen)
     assert set(seen) == set(Rung)
     steps = pace.since(0)
-    assert all(b.time - a.time >= 1.0 for a, b in zip(steps, steps[1:], strict=False))
+    assert all(b.time - a.time >= 1.0 for a, b in itertools.pairwise(steps))
 
 
 def test_each_rung_costs_less_than_the_one_before() -> None:

@@ -1,0 +1,167 @@
+"""A duet without threads: in simulated time, or played again from a tape.
+
+The same partner, conductor and scheduler as live, with time that moves only when they have nothing to do at
+the present one. What is sent is sent exactly when it is due.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from plugin_bridge.duet.assembly import assemble, new_stream
+from plugin_bridge.duet.conductor import Conductor, Item, Message, Setting
+from plugin_bridge.duet.controls import control
+from plugin_bridge.duet.echo import EchoFilter
+from plugin_bridge.duet.journal import Input, Live, Replayed, Source, Tape, TapeEnd, World
+from plugin_bridge.duet.listening import Surroundings
+from plugin_bridge.duet.partner import Partner
+from plugin_bridge.duet.recording import Recording
+from plugin_bridge.duet.report import Measurements
+from plugin_bridge.duet.scheduler import Scheduler, Sent
+from plugin_bridge.duet.settings import SessionSettings
+from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest
+from plugin_bridge.engine.engine import Engine
+from plugin_bridge.errors import BridgeError
+
+DECISION = 0.0012
+"""Seconds of simulated time that pass with each look at the clock: a step of the model or so."""
+
+
+@dataclass(slots=True)
+class Offline:
+    """A duet whose time is ours to move."""
+
+    partner: Partner
+    conductor: Conductor
+    scheduler: Scheduler
+    recording: Recording
+    measurements: Measurements
+    tape: Tape
+    posted: deque[Item] = field(default_factory=deque)
+
+
+class _VirtualTime:
+    """A clock that is moved, and a scheduler that plays along with it."""
+
+    def __init__(self, start: float) -> None:
+        self.time = start
+        self.scheduler: Scheduler | None = None
+
+    def now(self) -> float:
+        return self.time
+
+    def move_to(self, time: float) -> None:
+        """Let the time up to `time` pass; everything due leaves when it is due."""
+        scheduler = self.scheduler
+        while scheduler is not None:
+            due = scheduler.turn()
+            if due is None or due > time:
+                break
+            self.time = max(due, self.time)
+        self.time = max(time, self.time)
+        if scheduler is not None:
+            scheduler.turn()
+
+
+def _build(
+    engine: Engine, settings: SessionSettings, time: _VirtualTime, world: World, tape: Tape
+) -> Offline:
+    around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
+    around.began = time.time
+    stream = new_stream(engine, settings, around)
+    posted: deque[Item] = deque()
+    echo, recording, measurements = EchoFilter(), Recording(settings.kept), Measurements()
+
+    def on_sent(each: Sent) -> None:
+        recording.sent(each)
+        echo.sent(each.event, each.due)
+
+    scheduler = Scheduler(lambda message: None, clock=time.now, on_sent=on_sent, threaded=False)
+    time.scheduler = scheduler
+    partner, conductor = assemble(
+        stream, scheduler, world, around, settings, measurements, recording, tape, echo, posted.append,
+        in_background=False,
+    )  # fmt: skip
+    return Offline(partner, conductor, scheduler, recording, measurements, tape, posted)
+
+
+def simulate(
+    engine: Engine, settings: SessionSettings, items: Iterable[tuple[float, Item]], seconds: float
+) -> Offline:
+    """Play a duet of `seconds` in simulated time, as fast as it computes. `items` come in at the times
+    given, seconds from the start, in order; the clock starts at 1,000 s."""
+    start = 1000.0
+    time = _VirtualTime(start)
+    waiting = deque((start + at, item) for at, item in items)
+    tape = Tape()
+    tape.read(start)
+
+    def clock() -> float:
+        time.move_to(time.time + DECISION)
+        return time.time
+
+    def has_come() -> bool:
+        return bool(waiting) and waiting[0][0] <= time.time
+
+    world = Live(clock, has_come, lambda: duet.scheduler.dropped, tape)
+    duet = _build(engine, settings, time, world, tape)
+    end = start + seconds
+    while time.time < end:
+        while has_come() or duet.posted:
+            item = duet.posted.popleft() if duet.posted else waiting.popleft()[1]
+            duet.conductor.deliver(item)
+        duet.partner.flush()
+        wait = duet.partner.play()
+        if not duet.posted:
+            time.move_to(min(time.time + wait, waiting[0][0] if waiting else end, end))
+    duet.scheduler.close()
+    return duet
+
+
+def replay(engine: Engine, settings: SessionSettings, tape: Tape) -> Offline:
+    """Play a session again from its tape: every decision falls as it fell. BridgeError for a tape that is
+    damaged or not whole, or that some other session wrote."""
+    if not tape.whole:
+        raise BridgeError("cannot be played again: its session was too long, or something failed in it")
+    if not tape.readings:
+        raise BridgeError("is empty")
+    inputs = deque(tape.each_input())
+    time = _VirtualTime(tape.readings[0])
+    world = Replayed(tape, time.move_to, position=1)
+    duet = _build(engine, settings, time, world, Tape())
+    try:
+        while True:
+            while inputs and inputs[0].position == world.position:
+                duet.conductor.deliver(_item(inputs.popleft(), duet, settings))
+            duet.partner.flush()
+            before = world.position
+            duet.partner.play()
+            if world.position == before or (inputs and inputs[0].position < world.position):
+                raise BridgeError("the tape and the program do not fit: another version made it")
+    except TapeEnd:
+        pass
+    duet.scheduler.close()
+    return duet
+
+
+def _item(each: Input, duet: Offline, settings: SessionSettings) -> Item:
+    match each.source:
+        case Source.MESSAGE:
+            return Message(each.data, each.time)
+        case Source.CONTROL:
+            name, _, value = each.data.decode().partition("=")
+            return Setting(name, control(name).check(float(value)))
+        case Source.STYLE:
+            wanted = each.data.decode()
+            for style in settings.styles:
+                if style.name == wanted:
+                    return StyleRequest(style)
+            raise BridgeError(f"it changes to the style {wanted!r}, which is not given")
+        case Source.CAUGHT_UP:
+            found = next((item for item in duet.posted if isinstance(item, CaughtUp)), None)
+            if found is None:
+                raise BridgeError("the tape is damaged: a style arrived that nobody asked for")
+            duet.posted.remove(found)
+            return found

@@ -6,13 +6,15 @@ One thread, the session's worker. What comes in is noted on the tape before anyt
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from plugin_bridge.duet.controls import BY_CONTROLLER, Controls, Kind, control
 from plugin_bridge.duet.echo import EchoFilter
-from plugin_bridge.duet.journal import Source, Tape
+from plugin_bridge.duet.journal import Source, Tape, TapeEnd
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.recording import Recording
@@ -42,6 +44,13 @@ class Setting:
 Item: TypeAlias = Message | Setting | StyleRequest | CaughtUp
 
 
+FAULTS = 3
+"""Failures within FAULT_SECONDS that end a session. After fewer it goes on."""
+FAULT_SECONDS = 10.0
+
+_Result = TypeVar("_Result")
+
+
 class Conductor:
     """Takes items in the order in which they came. `on_take` is called when a take is to be saved."""
 
@@ -54,9 +63,37 @@ class Conductor:
         self._around, self._recording, self._tape = around, recording, tape
         self._styles, self._echo, self._into, self._on_take = styles, echo, into, on_take
         self._warned = False
+        self._faults: deque[float] = deque(maxlen=FAULTS)
 
     def deliver(self, item: Item) -> None:
         """Take `item` in."""
+        self._guarded(partial(self._take, item))
+
+    def flush(self) -> None:
+        """Put what was heard into the stream."""
+        self._guarded(self.partner.flush)
+
+    def play(self) -> float:
+        """Let the partner decide and plan; how many seconds to wait, unless something comes in."""
+        return self._guarded(self.partner.play) or 0.0
+
+    def _guarded(self, action: Callable[[], _Result]) -> _Result | None:
+        """What `action` gives. When it fails, everything is off and the duet begins anew; when it keeps
+        failing, so does this."""
+        try:
+            return action()
+        except TapeEnd:
+            raise
+        except Exception:
+            self._tape.whole = False  # what broke is on no tape
+            self._faults.append(self.partner.now())
+            if len(self._faults) == FAULTS and self._faults[-1] - self._faults[0] < FAULT_SECONDS:
+                raise
+            logger.exception("something failed; the duet goes on")
+            self.partner.recover()
+            return None
+
+    def _take(self, item: Item) -> None:
         match item:
             case Message(data, time):
                 self._tape.add(time, Source.MESSAGE, data)

@@ -2,8 +2,8 @@
 
 The partner is deterministic but for what it is told: what came in and when, what the clock read, and
 whether something had come in already. A `Tape` holds these in order; `Live` writes one while the session
-runs, `Replayed` reads it back. Readings are doubles in one array, inputs bytes in another: an hour of busy
-playing takes a few megabytes.
+runs, `Replayed` reads it back. Readings of the clock are doubles in one array, inputs bytes in another, and
+answers other than the usual numbers in a third: an hour of busy playing takes several megabytes.
 
 One thread at a time, the session's worker, uses a world.
 """
@@ -23,7 +23,6 @@ from plugin_bridge.ports.clock import Clock
 _HEAD = struct.Struct("<QdBI")  # readings before it, seconds, kind, bytes that follow
 LONGEST_TAPE = 64 * 2**20
 """Bytes of a tape. A session that goes on longer can no longer be played again from its start."""
-NO, YES = 0.0, 1.0
 
 
 class Source(IntEnum):
@@ -56,6 +55,7 @@ class Tape:
 
     readings: array[float] = field(default_factory=lambda: array("d"))
     inputs: bytearray = field(default_factory=bytearray)
+    signals: array[int] = field(default_factory=lambda: array("q"))
     whole: bool = True
     reached: float = 0.0
 
@@ -65,13 +65,21 @@ class Tape:
             self.inputs += _HEAD.pack(len(self.readings), time, source, len(data)) + data
 
     def read(self, value: float) -> None:
-        """Note a reading."""
+        """Note a reading of the clock."""
         if self._has_room():
             self.readings.append(value)
+            self.reached = value
+
+    def signal(self, asked: int, value: int) -> None:
+        """Note that the question number `asked`, of those that are not about the clock, was answered with
+        `value` and not with the usual."""
+        if self._has_room():
+            self.signals.extend((asked, value))
 
     def copy(self) -> Tape:
         """The tape as it stands."""
-        return Tape(array("d", self.readings), bytearray(self.inputs), self.whole, self.reached)
+        readings, signals = array("d", self.readings), array("q", self.signals)
+        return Tape(readings, bytearray(self.inputs), signals, self.whole, self.reached)
 
     def each_input(self) -> Iterator[Input]:
         """The inputs in order. BridgeError for a tape that is cut off or damaged."""
@@ -89,9 +97,14 @@ class Tape:
             at, before = at + length, position
 
     def _has_room(self) -> bool:
-        if self.whole and 8 * len(self.readings) + len(self.inputs) > LONGEST_TAPE:
+        if self.whole and self.size > LONGEST_TAPE:
             self.whole = False
         return self.whole
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return 8 * (len(self.readings) + len(self.signals)) + len(self.inputs)
 
 
 class World(Protocol):
@@ -115,21 +128,27 @@ class Live:
         self, clock: Clock, waiting: Callable[[], bool], late: Callable[[], int], tape: Tape
     ) -> None:
         self._clock, self._waiting, self._late, self._tape = clock, waiting, late, tape
+        self._asked = 0
+        self._told = 0
 
     def now(self) -> float:
         time = self._clock()
         self._tape.read(time)
-        self._tape.reached = time
         return time
 
     def interrupted(self) -> bool:
         waiting = self._waiting()
-        self._tape.read(YES if waiting else NO)
+        if waiting:
+            self._tape.signal(self._asked, 1)
+        self._asked += 1
         return waiting
 
     def late(self) -> int:
         count = self._late()
-        self._tape.read(float(count))
+        if count != self._told:
+            self._tape.signal(self._asked, count)
+            self._told = count
+        self._asked += 1
         return count
 
 
@@ -139,29 +158,27 @@ class Replayed:
     def __init__(self, tape: Tape, reached: Callable[[float], None], position: int = 0) -> None:
         self._tape, self._reached = tape, reached
         self.position = position
-
-    @property
-    def ended(self) -> bool:
-        """Whether all readings were used."""
-        return self.position >= len(self._tape.readings)
+        signals = tape.signals
+        self._signals = dict(zip(signals[::2], signals[1::2], strict=False))
+        self._asked = 0
+        self._told = 0
 
     def now(self) -> float:
-        time = self._next()
+        if self.position >= len(self._tape.readings):
+            raise TapeEnd
+        time = self._tape.readings[self.position]
+        self.position += 1
         self._reached(time)
         return time
 
     def interrupted(self) -> bool:
-        return self._next() == YES
+        self._asked += 1
+        return self._asked - 1 in self._signals
 
     def late(self) -> int:
-        return int(self._next())
-
-    def _next(self) -> float:
-        if self.ended:
-            raise TapeEnd
-        value = self._tape.readings[self.position]
-        self.position += 1
-        return value
+        self._told = self._signals.get(self._asked, self._told)
+        self._asked += 1
+        return self._told
 
 
 class TapeEnd(Exception):  # noqa: N818 - where a session was stopped, its tape ends

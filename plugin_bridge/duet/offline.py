@@ -7,7 +7,7 @@ the present one. What is sent is sent exactly when it is due.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from plugin_bridge.duet.assembly import assemble, new_stream
@@ -25,24 +25,13 @@ from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 
+START = 1000.0
+"""Where the clock of a simulated duet starts, seconds."""
 DECISION = 0.0012
 """Seconds of simulated time that pass with each look at the clock: a step of the model or so."""
 
 
-@dataclass(slots=True)
-class Offline:
-    """A duet whose time is ours to move."""
-
-    partner: Partner
-    conductor: Conductor
-    scheduler: Scheduler
-    recording: Recording
-    measurements: Measurements
-    tape: Tape
-    posted: deque[Item] = field(default_factory=deque)
-
-
-class _VirtualTime:
+class VirtualTime:
     """A clock that is moved, and a scheduler that plays along with it."""
 
     def __init__(self, start: float) -> None:
@@ -65,9 +54,28 @@ class _VirtualTime:
             scheduler.turn()
 
 
+@dataclass(slots=True)
+class Offline:
+    """A duet whose time is ours to move."""
+
+    partner: Partner
+    conductor: Conductor
+    scheduler: Scheduler
+    recording: Recording
+    measurements: Measurements
+    tape: Tape
+    posted: deque[Item] = field(default_factory=deque)
+    time: VirtualTime = field(default_factory=lambda: VirtualTime(0.0))
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, the scheduler included, as when a machine sleeps."""
+        self.time.time += seconds
+
+
 def _build(
-    engine: Engine, settings: SessionSettings, time: _VirtualTime, world: World, tape: Tape
-) -> Offline:
+    engine: Engine, settings: SessionSettings, time: VirtualTime, world: World, tape: Tape,
+    send: Callable[[bytes], None] = lambda message: None,
+) -> Offline:  # fmt: skip
     around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
     around.began = time.time
     stream = new_stream(engine, settings, around)
@@ -78,22 +86,29 @@ def _build(
         recording.sent(each)
         echo.sent(each.event, each.due)
 
-    scheduler = Scheduler(lambda message: None, clock=time.now, on_sent=on_sent, threaded=False)
+    scheduler = Scheduler(send, clock=time.now, on_sent=on_sent, threaded=False)
     time.scheduler = scheduler
     partner, conductor = assemble(
         stream, scheduler, world, around, settings, measurements, recording, tape, echo, posted.append,
         in_background=False,
     )  # fmt: skip
-    return Offline(partner, conductor, scheduler, recording, measurements, tape, posted)
+    return Offline(partner, conductor, scheduler, recording, measurements, tape, posted, time)
 
 
 def simulate(
-    engine: Engine, settings: SessionSettings, items: Iterable[tuple[float, Item]], seconds: float
+    engine: Engine,
+    settings: SessionSettings,
+    items: Iterable[tuple[float, Item]],
+    seconds: float,
+    *,
+    send: Callable[[bytes], None] = lambda message: None,
+    progress: Callable[[Offline, float], None] = lambda duet, seconds: None,
 ) -> Offline:
     """Play a duet of `seconds` in simulated time, as fast as it computes. `items` come in at the times
-    given, seconds from the start, in order; the clock starts at 1,000 s."""
-    start = 1000.0
-    time = _VirtualTime(start)
+    given, seconds from the start, in order; the clock starts at START. `send` gets the messages that leave,
+    `progress` the duet and the seconds so far, now and then."""
+    start = START
+    time = VirtualTime(start)
     waiting = deque((start + at, item) for at, item in items)
     tape = Tape()
     tape.read(start)
@@ -106,14 +121,15 @@ def simulate(
         return bool(waiting) and waiting[0][0] <= time.time
 
     world = Live(clock, has_come, lambda: duet.scheduler.dropped, tape)
-    duet = _build(engine, settings, time, world, tape)
+    duet = _build(engine, settings, time, world, tape, send)
     end = start + seconds
     while time.time < end:
+        progress(duet, time.time - start)
         while has_come() or duet.posted:
             item = duet.posted.popleft() if duet.posted else waiting.popleft()[1]
             duet.conductor.deliver(item)
-        duet.partner.flush()
-        wait = duet.partner.play()
+        duet.conductor.flush()
+        wait = duet.conductor.play()
         if not duet.posted:
             time.move_to(min(time.time + wait, waiting[0][0] if waiting else end, end))
     duet.scheduler.close()
@@ -128,16 +144,16 @@ def replay(engine: Engine, settings: SessionSettings, tape: Tape) -> Offline:
     if not tape.readings:
         raise BridgeError("is empty")
     inputs = deque(tape.each_input())
-    time = _VirtualTime(tape.readings[0])
+    time = VirtualTime(tape.readings[0])
     world = Replayed(tape, time.move_to, position=1)
     duet = _build(engine, settings, time, world, Tape())
     try:
         while True:
             while inputs and inputs[0].position == world.position:
                 duet.conductor.deliver(_item(inputs.popleft(), duet, settings))
-            duet.partner.flush()
+            duet.conductor.flush()
             before = world.position
-            duet.partner.play()
+            duet.conductor.play()
             if world.position == before or (inputs and inputs[0].position < world.position):
                 raise BridgeError("the tape and the program do not fit: another version made it")
     except TapeEnd:

@@ -10,6 +10,7 @@ is rewound to the last final event, the player's event goes in, and the plan is 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,10 @@ CHUNK_CONTEXT = 10.0
 """Seconds that the chunk mode hears, as a baseline."""
 SEGMENT = 0.5
 """Seconds of one continuation, where several are compared."""
+REFUSED_PAUSE = 0.25
+"""Seconds until it tries again, where the scheduler takes no plan."""
+ASLEEP = 1.0
+"""Seconds later than it wanted to look again, after which the partner takes it that the machine slept."""
 SLACK = 0.15
 """Seconds that the plan must be ahead of now before several continuations are tried."""
 
@@ -80,6 +85,7 @@ class Turn:
     has_note: bool = False
     committed_note: bool = False
     complete: bool = False
+    refused: bool = False
     latest_due: float = 0.0
     soonest: float = 0.0
     shift: dict[int, float] = field(default_factory=dict)
@@ -135,6 +141,8 @@ class Partner:
         self._recent: deque[Event] = deque(maxlen=_RECENT)  # both parts, for the chunk mode and recovery
         self._replanning: float | None = None
         self._debt = 0.0
+        self._expected = math.inf
+        self._silent_until = -math.inf
         self._floor = 0.0
 
     # what it is told
@@ -206,12 +214,23 @@ class Partner:
         self._pending.clear()
         self._restart(self._world.now())
 
+    def now(self) -> float:
+        """The clock of its world."""
+        return self._world.now()
+
     # what it does
 
     def play(self) -> float:
         """Decide and plan; how many seconds to wait before looking again, unless something comes in."""
         time = self._world.now()
         self.pace.dropped(time, self._world.late())
+        if time > self._expected + ASLEEP and self._turn is not None:
+            self.end_turn()  # the machine slept: what was planned belongs to another time
+        wait = self._play(time)
+        self._expected = self._world.now() + wait
+        return wait
+
+    def _play(self, time: float) -> float:
         if (chart := self._around.chart_at(time - self.began)) is not None:
             self.stream.set_chart(chart)
         if self._around.has_jumped(time - self.began):
@@ -236,6 +255,10 @@ class Partner:
             return 0.0
         self._plan_ahead(turn)
         now = self._world.now()
+        if turn.refused:
+            self.end_turn()
+            self._silent_until = now + REFUSED_PAUSE
+            return REFUSED_PAUSE
         if not turn.begun:
             return max(turn.start - now, 0.0)
         if turn.complete:
@@ -248,7 +271,7 @@ class Partner:
         return self.pace.lookahead(self.controls.lookahead)
 
     def _decide(self, time: float, struck: bool = False) -> Decision:
-        if self.controls.mute or self.pace.resting(time):
+        if self.controls.mute or self.pace.resting(time) or time < self._silent_until:
             return Decision(Move.LISTEN if self._turn is None else Move.YIELD, look_again=time + 0.25)
         return self._policies.decide(self.controls.mode, self._snapshot(time, struck))
 
@@ -258,6 +281,7 @@ class Partner:
         return Snapshot(
             time, tuple(player.onsets), player.last_release, len(player.held), playing, struck, player.pedal,
             player.density(time), player.velocity(time), self._around.playing_transport,
+            self._around.beat_line(time),
         )  # fmt: skip
 
     def _is_new_phrase(self, time: float) -> bool:
@@ -363,7 +387,7 @@ class Partner:
         stream, world = self.stream, self._world
         stream.advance(turn.start - self.began)
         self._apply_controls()
-        while not turn.complete and not world.interrupted():
+        while not (turn.complete or turn.refused or world.interrupted()):
             time = world.now()
             final = turn.committed(time)[1]
             self._recent.extend(final)
@@ -475,9 +499,9 @@ class Partner:
         turn.latest_due = due
         sounding = (replace(first, time=due), *rest)
         turn.plan.append(_Planned(due, stream.mark(), sounding))
-        self._scheduler.schedule(
-            self._generation, [replace(each, time=each.time - self._early) for each in sounding]
-        )
+        early = [replace(each, time=each.time - self._early) for each in sounding]
+        if not self._scheduler.schedule(self._generation, early):
+            turn.refused = True  # the port is lost, or was
         if self._replanning is not None:
             self._measurements.replans.append(self._world.now() - self._replanning)
             self._replanning = None

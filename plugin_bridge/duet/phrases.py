@@ -1,18 +1,22 @@
 """When to answer: a pure policy from a snapshot of the player to a decision.
 
-A phrase has ended when the player has been silent for clearly longer than the spacing of its own notes,
-and holds no key. The answer begins then, and lasts about as long as the phrase did.
+A phrase has ended when the player has rested for a beat or, where no beat is known, for clearly longer than
+the spacing of its own notes, and holds no key. The answer begins then, on an eighth where there is a beat,
+and lasts about as long as the phrase did; with a host that plays, to the end of a bar.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from plugin_bridge.ports.host_clock import Timeline
+from plugin_bridge.ports.host_clock import BeatLine, Timeline
+
+_EDGE = 1e-6  # beats: a moment this much after an eighth is on it
 
 
 class Mode(Enum):
@@ -36,14 +40,16 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PhraseRules:
-    """Seconds, unless said otherwise. The pause that ends a phrase is `spacing_factor` times the player's
-    own slow spacing, within `shortest_pause` and `longest_pause`; a key held on counts as playing for
+    """Seconds, unless said otherwise. The pause that ends a phrase is `rest` beats where the beat is known,
+    and the answer begins with the next eighth; otherwise it is `spacing_factor` times the player's own slow
+    spacing; both within `shortest_pause` and `longest_pause`. A key held on counts as playing for
     `longest_held`."""
 
     fewest_notes: int = 3
-    spacing_factor: float = 1.5
-    shortest_pause: float = 0.4
-    longest_pause: float = 1.0
+    rest: float = 0.95
+    spacing_factor: float = 2.0
+    shortest_pause: float = 0.45
+    longest_pause: float = 1.5
     longest_held: float = 2.5
     shortest_answer: float = 2.0
     longest_answer: float = 10.0
@@ -55,7 +61,7 @@ class Snapshot:
     """The player at `now` (clock seconds): onsets of the current phrase, when the last key came up (None:
     never), how many are held, whether the partner is answering, and whether this is about a key that was
     struck just now. `density` is in onsets a second, `velocity` the mean, both lately; `transport` is the
-    host's where it plays, None otherwise."""
+    host's where it plays, None otherwise; `beat` is what is known of the beat, from the host or by ear."""
 
     now: float
     onsets: tuple[float, ...]
@@ -67,6 +73,7 @@ class Snapshot:
     density: float = 0.0
     velocity: float | None = None
     transport: Timeline | None = None
+    beat: BeatLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +109,25 @@ def decide(snapshot: Snapshot, rules: PhraseRules = PhraseRules()) -> Decision:
     quiet_since = max(last_onset, snapshot.last_release or last_onset)
     if snapshot.held:
         quiet_since = last_onset + rules.longest_held
-    start = max(quiet_since, last_onset) + pause_after(snapshot.onsets, rules)
+    start = _phrase_end(quiet_since, snapshot, rules)
     if snapshot.now < start - rules.prepare:
         return Decision(Move.LISTEN, look_again=start - rules.prepare)
     start = max(start, snapshot.now)
     length = last_onset - snapshot.onsets[0]
-    length = min(max(length, rules.shortest_answer), rules.longest_answer)
-    return Decision(Move.ANSWER, start=start, end=start + length)
+    end = start + min(max(length, rules.shortest_answer), rules.longest_answer)
+    bar = snapshot.transport.next_bar(end) if snapshot.transport is not None else None
+    return Decision(
+        Move.ANSWER, start=start, end=end if bar is None else min(bar, start + rules.longest_answer)
+    )
+
+
+def _phrase_end(quiet_since: float, snapshot: Snapshot, rules: PhraseRules) -> float:
+    """When the phrase is over, if nothing more comes."""
+    line = snapshot.beat
+    position = None if line is None else line.position(quiet_since)
+    if line is not None and position is not None:
+        eighth = math.ceil((position + rules.rest) * 2 - _EDGE) / 2
+        time = line.time_of(eighth)
+        if time is not None and rules.shortest_pause <= time - quiet_since <= rules.longest_pause:
+            return time
+    return quiet_since + pause_after(snapshot.onsets, rules)

@@ -14,11 +14,8 @@ import logging
 import queue
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from plugin_bridge.duet.assembly import assemble, new_stream
 from plugin_bridge.duet.conductor import Item, Message, Setting
@@ -44,12 +41,7 @@ from plugin_bridge.ports.wire import MidiPorts
 
 logger = logging.getLogger(__name__)
 
-FAULTS = 3
-"""Failures within FAULT_SECONDS that end a session. After fewer it goes on."""
-FAULT_SECONDS = 10.0
 _SWITCH_INTERVAL = 0.0005
-
-_Result = TypeVar("_Result")
 
 
 class DuetSession:
@@ -74,7 +66,6 @@ class DuetSession:
         self._echo = EchoFilter()
         self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
         self._worker: threading.Thread | None = None
-        self._faults: deque[float] = deque(maxlen=FAULTS)
         self._told = 0
         self._began = self._ended = 0.0
         self._over = threading.Event()
@@ -241,32 +232,17 @@ class DuetSession:
         try:
             item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
             while item is not None:
-                self._guarded(partial(self._conductor.deliver, item))
+                self._conductor.deliver(item)
                 item = self._inbox.get_nowait()
             return False
         except queue.Empty:
             return True
         finally:
-            self._guarded(self._partner.flush)
+            self._conductor.flush()
 
     def _play(self) -> float:
-        wait = self._guarded(self._partner.play) or 0.0
+        wait = self._conductor.play()
         for step in self._partner.pace.since(self._told):
             self._on_pace(step)
         self._told = self._partner.pace.count
         return wait
-
-    def _guarded(self, action: Callable[[], _Result]) -> _Result | None:
-        """What `action` gives. When it fails, everything is off and the duet begins anew; when it keeps
-        failing, that ends the session."""
-        try:
-            return action()
-        except Exception:
-            present = now()
-            self._faults.append(present)
-            if len(self._faults) == FAULTS and present - self._faults[0] < FAULT_SECONDS:
-                raise
-            logger.exception("something failed; the duet goes on")
-            self.tape.whole = False  # what broke is on no tape
-            self._partner.recover()
-            return None

@@ -1,7 +1,8 @@
 """Takes: the latest minutes of a duet as MIDI, and the tape that plays the whole session again.
 
 A take is two files of one name: `NAME.mid` with both parts, and `NAME.take`, a zip of the settings and the
-tape (`take.json`, `readings.bin`: float64 little-endian, `inputs.bin`: see `plugin_bridge.duet.journal`).
+tape (`take.json`; `readings.bin` and `signals.bin`: float64 and int64, little-endian; `inputs.bin`: see
+`plugin_bridge.duet.journal`).
 With the same program, style and kind of processor it gives the same notes again.
 """
 
@@ -102,8 +103,10 @@ def save_take(
     midi = folder / f"{name}.mid"
     write_midi(clip, midi)
     readings = array("d", tape.readings)
+    signals = array("q", tape.signals)
     if sys.byteorder == "big":
         readings.byteswap()
+        signals.byteswap()
     description = {
         "format": FORMAT,
         "whole": tape.whole,
@@ -120,6 +123,7 @@ def save_take(
         archive.writestr("take.json", json.dumps(description))
         archive.writestr("readings.bin", readings.tobytes())
         archive.writestr("inputs.bin", bytes(tape.inputs))
+        archive.writestr("signals.bin", signals.tobytes())
     return midi
 
 
@@ -131,12 +135,14 @@ def load_take(path: Path) -> Take:
             readings = array("d")
             readings.frombytes(_member(archive, "readings.bin", path))
             inputs = bytearray(_member(archive, "inputs.bin", path))
+            signals = array("q")
+            signals.frombytes(_member(archive, "signals.bin", path))
         if description["format"] != FORMAT:
             raise BridgeError(f"{path}: a take of another version of the program")
         settings = _settings_from_json(description["settings"])
         sent = tuple([float(value) for value in row] for row in description["sent"])
         style, styles = str(description["style"]), tuple(str(name) for name in description["styles"])
-        tape = Tape(readings, inputs, bool(description["whole"]), float(description["reached"]))
+        tape = Tape(readings, inputs, signals, bool(description["whole"]), float(description["reached"]))
         for _ in tape.each_input():
             pass
     except FileNotFoundError:
@@ -148,6 +154,7 @@ def load_take(path: Path) -> Take:
         raise BridgeError(f"{path}: is no take, or damaged ({error})") from None
     if sys.byteorder == "big":
         readings.byteswap()
+        signals.byteswap()
     return Take(settings, tape, style, styles, sent)
 
 

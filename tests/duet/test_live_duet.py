@@ -20,7 +20,8 @@ HOST = Path(__file__).parents[1] / "fakes" / "midi_host.py"
 def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subprocess.Popen[str]:
     command = [
         sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder), "--seed", "1",
-        "--report", str(folder / "report.json"), "--save", str(folder / "both.mid"), *more,
+        "--report", str(folder / "report.json"), "--save", str(folder / "both.mid"),
+        "--takes", str(folder / "takes"), *more,
     ]  # fmt: skip
     process = subprocess.Popen(
         command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

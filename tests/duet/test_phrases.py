@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from plugin_bridge.duet.phrases import Move, PhraseRules, Snapshot, decide, pause_after
+from plugin_bridge.music.beat_tracking import BeatEstimate
+from plugin_bridge.ports.host_clock import Timeline
 
 RULES = PhraseRules()
 EIGHTHS = tuple(10.0 + i * 0.25 for i in range(9))  # the last at 12.0
@@ -53,7 +55,7 @@ def test_listening_says_when_to_look_again() -> None:
 
 @pytest.mark.parametrize(
     ("gaps", "least", "most"),
-    [(0.1, 0.4, 0.4), (0.5, 0.7, 0.8), (3.0, 1.0, 1.0)],
+    [(0.1, 0.45, 0.45), (0.5, 0.9, 1.1), (3.0, 1.5, 1.5)],
     ids=["fast", "calm", "slow"],
 )
 def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, most: float) -> None:
@@ -62,4 +64,44 @@ def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, mo
 
 def test_chords_are_no_spacing() -> None:
     block = [time + spread for time in (0.0, 0.6, 1.2, 1.8) for spread in (0.0, 0.01, 0.02)]
-    assert pause_after(block, RULES) == pytest.approx(1.5 * 0.58, abs=0.05)
+    assert pause_after(block, RULES) == pytest.approx(2.0 * 0.58, abs=0.05)
+
+
+def clock(tempo: float, playing: bool = True) -> Timeline:
+    """A host at `tempo` whose position 0 was at 10 s."""
+    return Timeline(playing=playing, alive=True, tempo=tempo, anchor_time=10.0)
+
+
+@pytest.mark.parametrize(
+    ("release", "start"),
+    [
+        (12.2, 12.75),  # a beat of half a second, and on to the next eighth
+        (12.02, 12.5),  # a beat less a little, as hands are: that is the eighth
+        (12.26, 12.75),
+        (12.3, 13.0),
+    ],
+)
+def test_with_a_beat_the_answer_comes_on_the_eighth_after_a_beat_of_rest(
+    release: float, start: float
+) -> None:
+    decision = decide(_at(release + 0.45, last_release=release, beat=clock(120)), RULES)
+    assert decision.start == pytest.approx(start)
+    assert decision.start - release <= 1.5 * 0.5
+
+
+def test_with_a_host_the_answer_ends_with_a_bar() -> None:
+    host = clock(120)
+    decision = decide(_at(12.7, beat=host, transport=host), RULES)
+    assert decision.start == pytest.approx(12.75)
+    assert decision.end == pytest.approx(16.0)  # two seconds at least, and to the bar line
+
+
+def test_a_beat_too_slow_or_too_fast_to_wait_for_is_not_waited_for() -> None:
+    for tempo in (30, 300):
+        decision = decide(_at(13.4, beat=clock(tempo)), RULES)
+        assert RULES.shortest_pause <= decision.start - 12.2 <= RULES.longest_pause
+
+
+def test_a_beat_that_is_not_known_is_no_beat() -> None:
+    decision = decide(_at(12.7, beat=BeatEstimate()), RULES)
+    assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, RULES))

@@ -76,7 +76,7 @@ def connect(port: Any, name: str, patience: float, stop: threading.Event) -> Non
 
 
 def play(path: Path, output: Any, started: float, stop: threading.Event) -> list[Row]:
-    """Send the file's channel messages at their times, the first beat at `started`."""
+    """Send the file's messages at their times, the first beat at `started`."""
     rows: list[Row] = []
     sounding: set[tuple[int, int]] = set()
     for offset, message in _timeline(path):
@@ -84,6 +84,8 @@ def play(path: Path, output: Any, started: float, stop: threading.Event) -> list
             break
         rows.append((time.perf_counter(), message))
         output.send_message(message)
+        if message[0] >= 0xC0:
+            continue
         kind, key = message[0] & 0xF0, (message[0] & 0x0F, message[1])
         if kind == 0x90 and message[2] > 0:
             sounding.add(key)
@@ -128,6 +130,9 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _timeline(path: Path) -> Iterator[tuple[float, list[int]]]:
+    if path.suffix == ".json":  # rows of [seconds, [bytes]]: anything, real time messages too
+        yield from json.loads(path.read_text(encoding="utf-8"))
+        return
     seconds = 0.0
     for message in mido.MidiFile(path):  # iterating gives each delta in seconds, by the tempo map
         seconds += message.time

@@ -11,8 +11,8 @@ from __future__ import annotations
 VERSION = 1
 LONGEST_FRAME = 1010
 """Bytes of a SysEx frame, F0 and F7 included: Windows programs commonly have buffers of 1024."""
-LONGEST_PAYLOAD = 868
-"""Bytes in a frame before packing: 992 packed, with 18 around them."""
+LONGEST_PAYLOAD = 869
+"""Bytes in a frame before packing: 994 packed, with 16 around them."""
 LONGEST_CC_PAYLOAD = 48
 """Bytes in a frame that goes as control changes, of which it then takes at most 70."""
 LONGEST_MESSAGES = 16000

@@ -120,6 +120,7 @@ class Endpoint:
             return False
         self.peer = frame.source
         self._reset()
+        self._owes_ack = True  # so that it learns of us at once
         if self.role == DAEMON:
             self.own = self._new_id()  # so that the script begins anew as well
             self._heard = self._now

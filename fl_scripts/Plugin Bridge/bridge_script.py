@@ -21,6 +21,7 @@ VERSION = "0.1.0"  # of Plugin Bridge
 REPORT_PLAYING = 0.04  # seconds between two reports of the transport
 REPORT_STANDING = 0.1
 LISTEN_FIRST = 1.0  # seconds in which a program would be heard; before, no note is taken for the player's
+UNHEARD = 6.0  # seconds after which the user is told that the program does not hear the script
 PEDAL = 64
 _SPECIAL = frozenset((0, 6, 32, 38, 64, 96, 97, 98, 99, 100, 101))  # banks, parameters, the pedal
 
@@ -53,6 +54,7 @@ class Bridge:
         self._began = clock()
         self._program = False  # was heard, so this is the input it plays into
         self._there = False  # is heard now
+        self._heard_us = 0.0  # when it last did
         self._forwarded = []  # the player's notes, told to the program: (status channel, note)
         self._playing = False
         self._told = None  # of the transport, what is told at once when it changes
@@ -169,6 +171,11 @@ class Bridge:
             self._hint = "Plugin Bridge: the program does not answer"
         elif there and not self._there:
             self._hint = "Plugin Bridge: connected"
+        if self._endpoint.linked or (there and not self._there):
+            self._heard_us = now
+        elif there and now - self._heard_us > UNHEARD:
+            self._heard_us = now
+            self._hint = "Plugin Bridge: the program does not hear FL; see the Port number of the output"
         self._there = there
         other = self._endpoint.spoken_version
         if other is not None and other != self._other_version:

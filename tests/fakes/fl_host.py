@@ -95,7 +95,7 @@ class FlHost:
         sysex_out: bool = True,
         sysex_in: bool = True,
         sysex_callback: str = "both",
-        buffer: float = 0.010,
+        buffer: float = 512 / 44100,
         clock_start: float = 5000.0,
     ) -> None:
         self.folder, self.platform, self.api = folder, platform, api
@@ -126,7 +126,7 @@ class FlHost:
         self.escaped: list[str] = []
         self.refused = 0
         self.sent_in_tick: list[int] = []
-        self.slowest: dict[str, float] = {}
+        self.took: dict[str, list[float]] = {}  # seconds of the processor's time, by callback
         self._struck_on: dict[tuple[int, int], int] = {}
         self._sysex_in_tick = self._sent = 0
         self._namespace: dict[str, Any] = {}
@@ -224,9 +224,10 @@ class FlHost:
         self.deliver(bytes((0xB0 | channel, number, value)))
 
     def assert_within_budget(self, seconds: float) -> None:
-        """No callback took longer of the processor's time."""
-        slow = {name: took for name, took in self.slowest.items() if took > seconds}
-        assert not slow, f"above {1000 * seconds} ms: {slow}"
+        """Of a hundred calls of a callback 99 took no longer of the processor's time. The last one is left to
+        whatever else the machine does."""
+        slow = {name: sorted(took)[int(0.99 * len(took))] for name, took in self.took.items()}
+        assert max(slow.values()) <= seconds, slow
 
     # inside
 
@@ -239,7 +240,7 @@ class FlHost:
             function(*values)
         except BaseException as error:
             self.escaped.append(f"{name}: {type(error).__name__}: {error}")
-        self.slowest[name] = max(self.slowest.get(name, 0.0), real_time.thread_time() - began)
+        self.took.setdefault(name, []).append(real_time.thread_time() - began)
 
     def _chain(self, status: int) -> Iterable[str]:
         yield "OnMidiIn"
@@ -455,7 +456,7 @@ class LiveFl:
             self.ports.send(message)
 
     def _run(self) -> None:
-        while not self._done.wait(0.005):
+        while not self._done.wait(0.002):
             self.now()
 
 

@@ -1,6 +1,6 @@
 """Copies what both ends of the link to FL Studio share into the script's folder. Run it after a change.
 
-    python tools/copy_fl_link.py
+python tools/copy_fl_link.py
 """
 
 from __future__ import annotations

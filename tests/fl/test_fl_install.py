@@ -178,6 +178,13 @@ def test_a_file_where_a_folder_must_be_is_named(tmp_path: Path) -> None:
         install(root)
 
 
+def test_the_scripts_travel_with_the_program() -> None:
+    root = Path(__file__).parents[2]
+    rule = 'install(DIRECTORY "fl_scripts/Plugin Bridge" DESTINATION plugin_bridge/fl/scripts'
+    assert rule in (root / "CMakeLists.txt").read_text()
+    assert (root / "fl_scripts/Plugin Bridge").is_dir()
+
+
 def test_the_installed_script_runs(tmp_path: Path) -> None:
     root = user_data(tmp_path)
     install(root)

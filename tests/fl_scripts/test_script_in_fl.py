@@ -293,6 +293,19 @@ def test_a_project_is_loaded_while_notes_sound() -> None:
     pair.host.finish()
 
 
+def test_notes_that_outlive_the_loading_of_a_project_are_released() -> None:
+    pair = Pair().start()
+    pair.say(ON)
+    pair.host.loading = True
+    pair.host._call("OnProjectLoad", 0)
+    pair.run(0.1)
+    pair.host.loading = False
+    pair.host._call("OnProjectLoad", 101)
+    pair.run(0.03)
+    assert pair.host.sounding() == []
+    pair.host.finish()
+
+
 def test_the_channel_of_a_note_may_be_deleted_or_another_selected_while_it_sounds() -> None:
     pair = Pair().start()
     pair.host.selected = 2
@@ -590,6 +603,18 @@ def test_a_keyboards_notes_go_to_fl_and_to_the_program_and_its_last_one_is_relea
     keys.reload()
     assert heard[-1] == b"\x80\x40\x40"
     keys.deliver(b"\x80\x40\x40")
+    keys.finish()
+
+
+def test_a_keyboards_notes_are_the_players_and_are_not_cut_off_when_fl_stops() -> None:
+    keys = keyboard(FlLink(), [])
+    keys.play()
+    keys.advance(0.1)
+    keys.deliver(ON)
+    keys.stop()
+    keys.advance(0.5)
+    assert keys.sounding() == [("Piano", 60)]
+    keys.deliver(OFF)
     keys.finish()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plugin_bridge.ports.fl_endpoint import SCRIPT_SILENCE
-from plugin_bridge.ports.fl_position import PositionLine
+from plugin_bridge.ports.fl_position import USUAL_SPREAD, PositionLine
 from plugin_bridge.ports.fl_protocol import PLAYING, RECORDING, SONG_MODE, Message
 from plugin_bridge.ports.host_clock import Timeline
 
@@ -59,7 +59,8 @@ class FlTransport:
     def __init__(self) -> None:
         self._generation = 0
         self._playing = False
-        self._line = PositionLine(0.0, 0.0, 120.0)
+        self._line = PositionLine(0.0, 0.0, 120.0, 0.0)
+        self._spread = USUAL_SPREAD
         self._last: TransportReport | None = None
         self._heard: float | None = None
 
@@ -78,9 +79,12 @@ class FlTransport:
         )
         if same_run:
             self._line.report(time, report.position, report.tempo)
+            self._spread = self._line.spread
         else:
             self._generation += self._playing or report.playing
-            self._line = PositionLine(time, report.position, report.tempo)
+            self._line = PositionLine(
+                time, report.position, report.tempo, self._spread if report.playing else 0.0
+            )
         self._playing, self._last, self._heard = report.playing, report, time
 
     def leave(self) -> None:

@@ -15,7 +15,7 @@ from plugin_bridge.ports.fl_link import FlLink
 from plugin_bridge.ports.fl_protocol import DAEMON, Frame, pack_frame, write_message
 
 ON, OFF = b"\x90\x3c\x50", b"\x80\x3c\x40"
-RIGHT_AFTER = 0.025  # seconds, right after a change: FL's tick of 5 ms at 120, its buffer of 12, and the way
+RIGHT_AFTER = 0.016  # seconds, right after a change: FL's tick of 5 ms at 120, its buffer of 12, the way
 CONTROLS = (("temperature", 0.0, 2.0), ("panic", 0.0, 1.0))
 
 

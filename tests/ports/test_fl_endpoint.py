@@ -93,8 +93,10 @@ def test_they_find_each_other_and_tell_their_state() -> None:
     assert ends.script.peer == ends.daemon.own
 
 
-def test_what_is_sent_arrives_once_and_in_order() -> None:
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_is_sent_arrives_once_and_in_order(times: int) -> None:
     ends = Ends().run(0.5)
+    ends.down = lambda message: [message] * times
     ends.to_script.clear()
     for number in range(300):
         ends.show(str(number))

@@ -25,7 +25,7 @@ UNHEARD = 6.0  # seconds after which the user is told that the program does not 
 PEDAL = 64
 _SPECIAL = frozenset((0, 6, 32, 38, 64, 96, 97, 98, 99, 100, 101))  # banks, parameters, the pedal
 
-LOADING, LOADED, FAILED = 0, 100, 101  # OnProjectLoad
+LOADING, LOADED = 0, 100  # OnProjectLoad; 101: it failed
 
 _made = 0  # bridges in this interpreter: the ids of two must differ
 _notes = HeldNotes()  # of all of them: what one could not release, the next one does
@@ -158,6 +158,9 @@ class Bridge:
         if self._endpoint.peer != 0 and not self._program:
             self._program = True
             self._release_forwarded()
+        if self._endpoint.replaced:
+            self._endpoint.replaced = False
+            self._release("program")  # another one, which knows nothing of what the last one holds
         self._watch_program(now)
         if self._endpoint.fresh:
             self._endpoint.fresh = False

@@ -51,12 +51,14 @@ class Endpoint:
 
     `peer` is the id of the other end, 0 until one is heard; `linked` says that it hears us, too.
     `fresh` becomes True where a session begins: whoever sees it sets it to False and sends all of its state.
+    `replaced` becomes True where a peer that had fallen silent was left for another one: whoever sees it sets
+    it to False and forgets what the old one left behind.
     """
 
     def __init__(self, role: int, new_id: Callable[[], int], frames: int = WINDOWS_FRAMES) -> None:
         self.role, self.frames = role, frames
         self.own, self.peer = new_id(), 0
-        self.linked = self.fresh = False
+        self.linked = self.fresh = self.replaced = False
         self.spoken_version: int | None = None
         self.as_control_changes = False
         self._new_id = new_id
@@ -118,6 +120,7 @@ class Endpoint:
             return False
         if self.role == DAEMON and self.hears(self._now):
             return False
+        self.replaced = self.replaced or (self.peer != 0 and not ours)
         self.peer = frame.source
         self._reset()
         self._owes_ack = True  # so that it learns of us at once

@@ -30,7 +30,8 @@ class HostState:
     """FL Studio as known at one moment. `loop` is from and to in quarter notes, None where nothing loops that
     FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
     `project` is another number with every project that FL opens, `loading` while it does. Versions are empty
-    until told. `problem` is one line that says what to mend, or None."""
+    until told. `released` counts notes that FL's side released by itself, because the transport stopped, say,
+    or the program was silent. `problem` is one line that says what to mend, or None."""
 
     timeline: Timeline = field(default_factory=Timeline)
     recording: bool = False
@@ -42,6 +43,7 @@ class HostState:
     loading: bool = False
     script_version: str = ""
     host_version: str = ""
+    released: int = 0
     problem: str | None = None
 
 
@@ -65,6 +67,7 @@ class FlLink:
         self._channel: tuple[int, str] = (-1, "")
         self._project = (0, False)
         self._versions = ("", "")
+        self._released = 0
         self._unanswered_since: float | None = None
         self._heard = -math.inf
 
@@ -124,6 +127,7 @@ class FlLink:
             *self._channel,
             *self._project,
             *self._versions,
+            self._released,
             self._problem(time),
         )
 
@@ -140,6 +144,8 @@ class FlLink:
             self._channel = max(message.number("index"), -1), message.text("name")
         elif message.name == "project":
             self._project = message.number("number"), bool(message.number("loading"))
+        elif message.name == "released":
+            self._released += message.number("notes")
         elif message.name == "hello":
             self._versions = message.text("script"), message.text("host")
 

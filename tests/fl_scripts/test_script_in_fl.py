@@ -192,6 +192,20 @@ def test_when_the_program_dies_all_notes_are_off_within_a_second(playing: bool, 
     pair.host.finish()
 
 
+@pytest.mark.parametrize("stalled", [True, False])
+def test_a_program_that_is_started_again_at_once_does_not_leave_the_old_ones_notes(stalled: bool) -> None:
+    pair = Pair().start()
+    pair.say(ON)
+    pair.link = FlLink(new_id=counter(3000))
+    pair.host.idle_stopped = stalled
+    pair.run(1.0)
+    assert pair.host.sounding() == []
+    pair.host.idle_stopped = False
+    pair.run(0.5)
+    assert pair.link.linked
+    pair.host.finish()
+
+
 def test_when_the_program_says_goodbye_notes_are_off_at_once() -> None:
     pair = Pair().start()
     pair.say(ON)
@@ -212,9 +226,12 @@ def test_when_fl_stops_the_partners_notes_are_off_and_may_begin_again() -> None:
     pair.say(ON)
     pair.run(0.5)
     assert pair.host.sounding() == [("Piano", 60)]
+    assert pair.link.at(pair.time).released == 1
     pair.link.panic()
     pair.run(0.1)
     assert pair.host.sounding() == []
+    pair.run(0.1)
+    assert pair.link.at(pair.time).released == 2
     pair.host.finish()
 
 

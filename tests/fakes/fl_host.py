@@ -59,7 +59,7 @@ class Event:
 
 @dataclass
 class Channel:
-    """One of the channel rack: what sounds on it, and who struck it ("midi" or "script")."""
+    """One of the channel rack. What sounds on it: velocities by note."""
 
     name: str
     sounding: dict[int, int] = field(default_factory=dict)
@@ -127,6 +127,7 @@ class FlHost:
         self.refused = 0
         self.sent_in_tick: list[int] = []
         self.took: dict[str, list[float]] = {}  # seconds of the processor's time, by callback
+        self._beat: int | None = None
         self._struck_on: dict[tuple[int, int], int] = {}
         self._sysex_in_tick = self._sent = 0
         self._namespace: dict[str, Any] = {}
@@ -145,6 +146,7 @@ class FlHost:
             exec(compile(source, "<string>", "exec"), self._namespace)
         finally:
             self.importing = False
+        self._call("OnFirstConnect")
         self._call("OnInit")
         self.load_project()
         self._call("OnRefresh", 0xFFFF)
@@ -169,6 +171,7 @@ class FlHost:
         """End FL. Nothing may sound, nothing have escaped or been complained about."""
         self.modal = self.loading = False
         self._call("OnDeInit")
+        self.assert_within_budget(0.01)  # generous: a single call may be the first of its kind
         assert self.escaped == []
         assert self.printed == []
         assert self.sounding() == []
@@ -199,8 +202,10 @@ class FlHost:
         """One round of the idle loop."""
         self.sent_in_tick.append(self._sent)
         self._sysex_in_tick = self._sent = 0
-        if not self.idle_stopped:
-            self._call("OnIdle")
+        if self.idle_stopped:
+            return
+        self._indicate_beat()
+        self._call("OnIdle")
 
     def play(self) -> None:
         self.playing = True
@@ -227,7 +232,7 @@ class FlHost:
         """Of a hundred calls of a callback 99 took no longer of the processor's time. The last one is left to
         whatever else the machine does."""
         slow = {name: sorted(took)[int(0.99 * len(took))] for name, took in self.took.items()}
-        assert max(slow.values()) <= seconds, slow
+        assert max(slow.values(), default=0.0) <= seconds, slow
 
     # inside
 
@@ -286,6 +291,13 @@ class FlHost:
         if end > start >= 0 and seen < start <= self.ticks:
             seen = start  # it has just wrapped
         return math.floor(max(seen, 0.0))
+
+    def _indicate_beat(self) -> None:
+        beat = math.floor(self.position()) if self.playing else None
+        if beat != self._beat:
+            on_bar = beat is not None and beat * self.quarter % self.bar == 0
+            self._call("OnUpdateBeatIndicator", 0 if beat is None else 1 if on_bar else 2)
+        self._beat = beat
 
     def _unsafe(self) -> bool:
         return self.importing or self.modal or self.loading

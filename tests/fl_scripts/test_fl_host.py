@@ -102,6 +102,16 @@ def test_a_handled_message_goes_no_further(tmp_path: Path) -> None:
     fl.finish()
 
 
+def test_beats_are_indicated(tmp_path: Path) -> None:
+    fl = host(tmp_path, "def OnUpdateBeatIndicator(value): print(value)")
+    fl.start()
+    fl.play()
+    fl.advance(2.1)
+    fl.stop()
+    fl.advance(0.1)
+    assert fl.printed == ["1", "2", "2", "2", "1", "0"]
+
+
 def test_the_song_loops_where_it_is_told_to(tmp_path: Path) -> None:
     fl = host(tmp_path, "")
     fl.start()

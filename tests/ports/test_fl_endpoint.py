@@ -116,6 +116,16 @@ def test_a_long_message_goes_in_frames_that_fit_and_at_the_pace_that_is_set(fram
     assert sum(len(message) > 900 for tick in ends.sent for message in tick) == 4
 
 
+@pytest.mark.parametrize("frames", [1, 8])
+def test_an_end_that_is_asked_every_millisecond_keeps_the_pace_all_the_same(frames: int) -> None:
+    ends = Ends(frames).run(0.5)
+    sent = 0
+    for millisecond in range(1, 201):
+        ends.script.post(b"", urgent=True)
+        sent += len(ends.script.due(ends.time + millisecond / 1000))
+    assert 9 <= sent <= 14
+
+
 def test_a_message_that_waits_is_replaced_by_a_newer_one_of_its_name() -> None:
     ends = Ends().run(0.5)
     ends.to_script.clear()

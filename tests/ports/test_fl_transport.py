@@ -169,6 +169,17 @@ def test_the_position_is_right_within_three_milliseconds_although_reports_are_la
     assert worst < 0.003
 
 
+def test_of_the_first_reports_of_a_run_what_they_are_late_on_average_is_taken_off() -> None:
+    chance, off = random.Random(3), []
+    for _ in range(500):
+        line = PositionLine(0.0, -2 * chance.uniform(0, 0.012), 120.0, 0.012)
+        for time in (0.04, 0.08):
+            line.report(time, 2 * (time - chance.uniform(0, 0.012)), 120.0)
+        off.append(line.at(0.08) / 2 - 0.08)
+    assert abs(sum(off) / 500) < 0.0005
+    assert max(map(abs, off)) < 0.009
+
+
 def test_a_ramp_of_the_tempo_is_followed() -> None:
     line, position, worst = PositionLine(0.0, 0.0, 100.0), 0.0, 0.0
     chance = random.Random(2)

@@ -20,6 +20,7 @@ import click
 
 from plugin_bridge import __version__
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.fl.commands import fl
 
 if TYPE_CHECKING:
     from plugin_bridge.engine.bundle import Style
@@ -81,6 +82,9 @@ def _fail(message: str) -> NoReturn:
 @click.version_option(__version__, prog_name=PROGRAM)
 def commands() -> None:
     """A duet partner that learned your style: play into a port, the partner answers."""
+
+
+commands.add_command(fl)
 
 
 @commands.command()

@@ -16,6 +16,7 @@ ALLOWED = {
     "duet": {"music", "engine", "ports"},
     "daemon": {"music", "engine", "ports", "duet"},
     "render": {"music", "engine"},
+    "fl": {"music", "ports"},
 }
 SHARED = {"errors", "files", "_native"}
 COMMAND_ONLY = {"cli"}

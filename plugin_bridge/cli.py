@@ -165,6 +165,9 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option(
     "--tempo", type=click.FloatRange(20, 400), default=120.0, show_default=True, help="Tempo of the chart."
 )
+@click.option(
+    "--fl", "link_fl", is_flag=True, help="Link to FL Studio, which needs plugin-bridge fl install."
+)
 @click.option("--seconds", type=click.FloatRange(min=1.0), help="Stop after so long; without it: Ctrl-C.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--report", "report_path", type=_PATH, help="Write report.json here at the end.")
@@ -174,7 +177,7 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 def jam(
     source: str | None, target: str | None, input_name: str, output_name: str,
     style_names: tuple[str, ...], mode: str | None, settings: tuple[str, ...],
-    chords: str | None, tempo: float, seconds: float | None, seed: int,
+    chords: str | None, tempo: float, link_fl: bool, seconds: float | None, seed: int,
     report_path: Path | None, save: Path | None, takes: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
@@ -208,6 +211,7 @@ def jam(
         controls,
         takes or takes_folder(),
         Calibrations(calibrations_path()),
+        link_fl,
         styles,
     )
     result = jam_live(_engine(style_names[0]), request, tell)

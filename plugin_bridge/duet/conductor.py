@@ -20,6 +20,7 @@ from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.recording import Recording
 from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest
 from plugin_bridge.engine.bundle import Style
+from plugin_bridge.ports.host_clock import Timeline, timeline_to_bytes
 from plugin_bridge.ports.messages import CONTROL_CHANGE, AllNotesOff, ProgramChange, event_from_message
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,15 @@ class Setting:
     value: float
 
 
-Item: TypeAlias = Message | Setting | StyleRequest | CaughtUp
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What FL Studio's transport does, as known at `time` clock seconds."""
+
+    timeline: Timeline
+    time: float
+
+
+Item: TypeAlias = Message | Setting | Host | StyleRequest | CaughtUp
 
 
 FAULTS = 3
@@ -101,6 +110,9 @@ class Conductor:
             case Setting(name, value):
                 self._tape.add(0.0, Source.CONTROL, f"{name}={value!r}".encode())
                 self._set(name, value)
+            case Host(timeline, time):
+                self._tape.add(time, Source.HOST, timeline_to_bytes(timeline))
+                self._around.follow(timeline)
             case StyleRequest(style):
                 self._tape.add(0.0, Source.STYLE, style.name.encode())
                 self.partner.ask_style(item)

@@ -36,6 +36,8 @@ class Source(IntEnum):
     """A style was asked for, by its folder or name."""
     CAUGHT_UP = 3
     """The engine of a style that was asked for is there, or failed to be."""
+    HOST = 4
+    """The host's transport, from its link."""
 
 
 @dataclass(frozen=True, slots=True)

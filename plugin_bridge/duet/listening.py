@@ -10,6 +10,12 @@ from plugin_bridge.music.events import Event, NoteOn
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.ports.host_clock import BeatLine, HostClock, Timeline, pull_to_grid
 
+MOVED = 0.004
+"""Seconds by which what is planned may miss the host's time."""
+AHEAD = 1.0
+"""Seconds ahead at which that is looked at: about as far as plans reach."""
+GONE = 10.0
+"""Seconds after which a host that stopped and fell silent is gone."""
 SIXTEENTH = 0.25
 """Quarter notes."""
 CHART_BEHIND, CHART_AHEAD = 16.0, 64.0
@@ -59,7 +65,9 @@ class Surroundings:
         self._metre_at = metre_at
         self._clock = HostClock()
         self._timeline: Timeline | None = None
-        self._generation = 0
+        self._linked = False
+        self._planned: Timeline | None = None
+        self._stopped: float | None = None  # when the host stopped, having played
         self._tracker = BeatTracker()
         self._onset: float | None = None
 
@@ -80,8 +88,14 @@ class Surroundings:
         if message[:1] not in _TRANSPORT:
             return False
         self._clock.hear(message, time)
-        self._timeline = self._clock.at(time)
+        if not self._linked:
+            self._timeline = self._clock.at(time)
         return True
+
+    def follow(self, timeline: Timeline) -> None:
+        """The host's link tells its transport; while it does, MIDI clock is not listened to."""
+        self._linked = timeline.alive
+        self._timeline = timeline
 
     def hear(self, event: Event) -> None:
         """Take an event of the player's in, seconds of the session."""
@@ -128,12 +142,30 @@ class Surroundings:
         return Chart(tuple(spans))
 
     def has_jumped(self, seconds: float) -> bool:
-        """Whether the host's transport has started, stopped or jumped since the last call."""
+        """Whether the host's transport has started, stopped or jumped since the last call, or changed its
+        tempo so that what was planned falls elsewhere."""
         if self._timeline is None:
             return False
-        self._timeline = self._clock.at(self.began + seconds)  # a clock that stopped is not followed
-        before, self._generation = self._generation, self._timeline.generation
-        return self._generation != before
+        time = self.began + seconds
+        if not self._linked:
+            self._timeline = self._clock.at(time)  # a clock that stopped is not followed
+        before, after = self._planned, self._timeline
+        if before is not None and before.generation == after.generation and not _moved(before, after, time):
+            return False
+        self._planned = after
+        if after.playing:
+            self._stopped = None
+        elif before is not None and before.playing:
+            self._stopped = time
+        return True
+
+    def host_stands(self, time: float) -> bool:
+        """Whether the host has played and stopped: the partner waits for it, but not for ever when it is
+        gone."""
+        if self._stopped is None:
+            return False
+        alive = self._timeline is not None and self._timeline.alive
+        return alive or time - self._stopped < GONE
 
     @property
     def playing_transport(self) -> Timeline | None:
@@ -158,3 +190,10 @@ class Surroundings:
         if timeline is not None and timeline.playing:
             return timeline.metre_id(self.began + seconds)
         return self._metre_at(seconds)
+
+
+def _moved(before: Timeline, after: Timeline, time: float) -> bool:
+    """Whether the place that `before` expected a little ahead comes at another time now."""
+    place = before.position(time + AHEAD) if before.playing else None
+    then = after.time_of(place) if place is not None and after.playing else None
+    return then is not None and abs(then - time - AHEAD) > MOVED

@@ -34,8 +34,8 @@ CONNECT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class JamRequest:
-    """Ports (None: a virtual one of the given name), a chart a chord a bar, how long to play, and the folder
-    that takes go to."""
+    """Ports (None: a virtual one of the given name), a chart a chord a bar, how long to play, the folder
+    that takes go to, and whether FL Studio is linked."""
 
     source: str | None
     target: str | None
@@ -48,6 +48,7 @@ class JamRequest:
     controls: Controls
     takes: Path
     calibrations: Calibrations
+    fl: bool
     styles: tuple[Style, ...] = ()
 
 
@@ -87,7 +88,7 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
         if (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None:
             settings = replace(settings, delays=loop.delays)
             tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
-        session = DuetSession(engine, ports, settings, on_take=take, on_pace=pace)
+        session = DuetSession(engine, ports, settings, fl=request.fl, on_take=take, on_pace=pace)
         with stopped_by_signals(session.end), session:
             tell(
                 f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "

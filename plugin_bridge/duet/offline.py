@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from plugin_bridge.duet.assembly import assemble, new_stream
-from plugin_bridge.duet.conductor import Conductor, Item, Message, Setting
+from plugin_bridge.duet.conductor import Conductor, Host, Item, Message, Setting
 from plugin_bridge.duet.controls import control
 from plugin_bridge.duet.echo import EchoFilter
 from plugin_bridge.duet.journal import Input, Live, Replayed, Source, Tape, TapeEnd, World
@@ -24,6 +24,7 @@ from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.ports.host_clock import timeline_from_bytes
 
 START = 1000.0
 """Where the clock of a simulated duet starts, seconds."""
@@ -175,6 +176,8 @@ def _item(each: Input, duet: Offline, settings: SessionSettings) -> Item:
                 if style.name == wanted:
                     return StyleRequest(style)
             raise BridgeError(f"it changes to the style {wanted!r}, which is not given")
+        case Source.HOST:
+            return Host(timeline_from_bytes(each.data), each.time)
         case Source.CAUGHT_UP:
             found = next((item for item in duet.posted if isinstance(item, CaughtUp)), None)
             if found is None:

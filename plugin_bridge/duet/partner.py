@@ -214,6 +214,13 @@ class Partner:
         self._pending.clear()
         self._restart(self._world.now())
 
+    @property
+    def said(self) -> str:
+        """What it does, for a line on a screen."""
+        doing = "silent" if self.controls.mute else "listening" if self._turn is None else "playing"
+        style, mode = self.stream.engine.style.name, self.controls.mode.value
+        return f"Plugin Bridge: {doing} - {mode}, {style}"
+
     def now(self) -> float:
         """The clock of its world."""
         return self._world.now()
@@ -271,7 +278,8 @@ class Partner:
         return self.pace.lookahead(self.controls.lookahead)
 
     def _decide(self, time: float, struck: bool = False) -> Decision:
-        if self.controls.mute or self.pace.resting(time) or time < self._silent_until:
+        waits = time < self._silent_until or self._around.host_stands(time)
+        if self.controls.mute or waits or self.pace.resting(time):
             return Decision(Move.LISTEN if self._turn is None else Move.YIELD, look_again=time + 0.25)
         return self._policies.decide(self.controls.mode, self._snapshot(time, struck))
 
@@ -312,13 +320,16 @@ class Partner:
         if self._around.playing_transport is None:
             self.end_turn()
         else:
-            self._take_back(self._turn, None, time, yielding=False)
+            self._take_back(self._turn, None, time, yielding=False, commit=0.0)
 
     # taking back
 
-    def _take_back(self, turn: Turn, asked: float | None, time: float, yielding: bool) -> None:
+    def _take_back(
+        self, turn: Turn, asked: float | None, time: float, yielding: bool, commit: float = COMMIT
+    ) -> None:
         """The plan is overtaken: forget what is not final. Yielding, let go of what sounds and listen;
-        otherwise a turn that has begun is planned anew, one only prepared is dropped."""
+        otherwise a turn that has begun is planned anew, one only prepared is dropped. What lies less than
+        `commit` seconds ahead stays."""
         playing = self._is_playing(turn, time)
         if yielding and self.stream.partner_holds:
             self._await(time, asked=asked)
@@ -326,7 +337,7 @@ class Partner:
             cut = time
             self._cut(turn, cut, release=yielding)
         else:
-            cut = time + COMMIT
+            cut = time + commit
             self._scheduler.cancel_after(cut - self._early)
             self._rewind(turn, cut)
             self._replanning = asked

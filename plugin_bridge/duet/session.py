@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import queue
 import sys
 import threading
@@ -21,6 +22,7 @@ from plugin_bridge.duet.assembly import assemble, new_stream
 from plugin_bridge.duet.conductor import Item, Message, Setting
 from plugin_bridge.duet.controls import Controls, control
 from plugin_bridge.duet.echo import EchoFilter
+from plugin_bridge.duet.host_link import HostLink
 from plugin_bridge.duet.journal import Live, Tape
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.pace import PaceStep
@@ -37,6 +39,7 @@ from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.ports.clock import now
+from plugin_bridge.ports.fl_link import PERIOD
 from plugin_bridge.ports.wire import MidiPorts
 
 logger = logging.getLogger(__name__)
@@ -47,13 +50,15 @@ _SWITCH_INTERVAL = 0.0005
 class DuetSession:
     """One duet over one pair of ports. Use as a context manager, or `start` and `stop`.
 
-    `on_take` is called, in the worker's thread, when the player asks for a take to be saved; `on_pace` when
-    a measure against a slow machine is taken or taken back.
+    With `fl` the link to FL Studio is kept, on the same ports. `on_take` is called, in the worker's thread,
+    when the player asks for a take to be saved; `on_pace` when a measure against a slow machine is taken or
+    taken back.
     """
 
     def __init__(
         self, engine: Engine, ports: MidiPorts, settings: SessionSettings = PLAIN, *,
-        on_take: Callable[[], None] = lambda: None, on_pace: Callable[[PaceStep], None] = lambda step: None,
+        fl: bool = False, on_take: Callable[[], None] = lambda: None,
+        on_pace: Callable[[PaceStep], None] = lambda step: None,
     ) -> None:  # fmt: skip
         self.ports, self.settings = ports, settings
         self.measurements = Measurements()
@@ -64,6 +69,7 @@ class DuetSession:
         self._on_take, self._on_pace = on_take, on_pace
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._echo = EchoFilter()
+        self._link = HostLink() if fl else None
         self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
         self._worker: threading.Thread | None = None
         self._told = 0
@@ -135,6 +141,11 @@ class DuetSession:
     def partner(self) -> Partner:
         """The partner, which belongs to the worker while the session runs."""
         return self._partner
+
+    @property
+    def link(self) -> HostLink | None:
+        """The link to FL Studio, where there is one."""
+        return self._link
 
     @property
     def began(self) -> float:
@@ -225,14 +236,18 @@ class DuetSession:
             self.failure = error
         finally:
             self._scheduler.panic()
+            if self._link is not None:
+                self._send_frames(self._link.link.close())
             self._over.set()
 
     def _take(self, timeout: float | None) -> bool:
         """Hear everything that has come in, waiting up to `timeout` for the first. False: stop."""
         try:
-            item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+            item = self._next(timeout)
             while item is not None:
-                self._conductor.deliver(item)
+                linked = self._link.hear(item) if self._link and isinstance(item, Message) else None
+                for each in [item] if linked is None else linked:
+                    self._conductor.deliver(each)
                 item = self._inbox.get_nowait()
             return False
         except queue.Empty:
@@ -240,9 +255,36 @@ class DuetSession:
         finally:
             self._conductor.flush()
 
+    def _next(self, timeout: float | None) -> Item | None:
+        """The next thing that comes in, within `timeout`; queue.Empty without one. The link is kept going
+        meanwhile."""
+        if self._link is None:
+            return self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+        end = math.inf if timeout is None else now() + timeout
+        while True:
+            time = now()
+            self._send_frames(self._link.link.frames_due(time))
+            for item in self._link.look(time):
+                self._inbox.put(item)
+            left = min(end - time, PERIOD)
+            try:
+                return self._inbox.get(timeout=left) if left > 0 else self._inbox.get_nowait()
+            except queue.Empty:
+                if left < PERIOD:
+                    raise
+
+    def _send_frames(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            try:
+                self.ports.send(frame)
+            except BridgeError:
+                return  # that the port is lost is said elsewhere
+
     def _play(self) -> float:
         wait = self._conductor.play()
         for step in self._partner.pace.since(self._told):
             self._on_pace(step)
         self._told = self._partner.pace.count
+        if self._link is not None:
+            self._link.show(self._partner.said)
         return wait

@@ -12,6 +12,7 @@ No threads, no timers, no clock of its own: `HostClock.hear` takes whole message
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -104,6 +105,31 @@ class Timeline:
         """The sixteenth of the bar at `time`, counted from 1, as the model is told it; 0 unless it plays."""
         beats = self.beats(time, time)
         return int(metrical_positions(np.array([time]), beats)[0]) if beats else UNKNOWN
+
+
+_TIMELINE = struct.Struct("<BBdqddHH")
+"""Playing, alive, tempo (NaN: none), generation, anchor time and position, beats, sixteenths."""
+
+
+def timeline_to_bytes(line: Timeline) -> bytes:
+    """`line` in a form to keep."""
+    tempo = math.nan if line.tempo is None else line.tempo
+    return _TIMELINE.pack(
+        line.playing, line.alive, tempo, line.generation, line.anchor_time, line.anchor_position,
+        line.beats_in_bar, line.sixteenths,
+    )  # fmt: skip
+
+
+def timeline_from_bytes(data: bytes) -> Timeline:
+    """What `timeline_to_bytes` made. ValueError for anything else."""
+    try:
+        playing, alive, tempo, *rest = _TIMELINE.unpack(data)
+    except struct.error:
+        raise ValueError("these bytes are no timeline") from None
+    line = Timeline(bool(playing), bool(alive), None if math.isnan(tempo) else tempo, *rest)
+    if not (line.beats_in_bar > 0 < line.sixteenths) or (line.tempo is not None and not line.tempo > 0):
+        raise ValueError("these bytes are no timeline")
+    return line
 
 
 def pull_to_grid(

@@ -7,12 +7,13 @@ import time
 import pytest
 from fakes.loopback_host import QUICK, Host
 
-from plugin_bridge.duet.listening import KEPT, ChordListener, Surroundings
+from plugin_bridge.duet.listening import GONE, KEPT, ChordListener, Surroundings
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.music.chords import parse_chord, parse_progression
 from plugin_bridge.music.events import NoteOff, NoteOn
 from plugin_bridge.music.harmony import even_chart
+from plugin_bridge.ports.host_clock import Timeline
 from plugin_bridge.ports.loopback import loopback_pair
 
 TRIADS = {"C": (48, 64, 67), "F": (53, 60, 69), "G": (55, 62, 71), "Am": (57, 60, 64)}
@@ -145,3 +146,47 @@ def test_a_given_chart_jumps_with_the_host():
     assert around.has_jumped(5.07)
     second = around.chart_at(5.07)
     assert second is not None and str(second.chord(5.07)) == "C"
+
+
+def test_a_change_of_tempo_is_a_jump_for_what_was_planned():
+    around = Surroundings(None, lambda seconds: 0, False)
+    around.follow(line(tempo=120.0))
+    assert around.has_jumped(1.0)
+    assert not around.has_jumped(1.1)
+    around.follow(line(tempo=120.1))  # a millisecond in a second: not worth it
+    assert not around.has_jumped(1.2)
+    around.follow(line(tempo=126.0))
+    assert around.has_jumped(1.3)
+
+
+def line(tempo, playing=True, alive=True, generation=1):
+    return Timeline(playing, alive, tempo, generation, anchor_time=0.0)
+
+
+def test_the_partner_waits_for_a_host_that_stopped_and_not_for_one_that_is_gone():
+    around = Surroundings(None, lambda seconds: 0, False)
+    around.follow(line(120.0, playing=False, generation=0))
+    around.has_jumped(0.5)
+    assert not around.host_stands(0.5), "it has never played"
+    around.follow(line(120.0))
+    around.has_jumped(1.0)
+    around.follow(line(120.0, playing=False, generation=2))
+    assert around.has_jumped(2.0)
+    assert around.host_stands(2.0)
+    assert around.host_stands(100.0), "as long as it is there"
+    around.follow(line(None, playing=False, alive=False, generation=2))
+    assert around.host_stands(2.0 + GONE - 1)
+    assert not around.host_stands(2.0 + GONE)
+    around.follow(line(120.0, generation=3))
+    around.has_jumped(200.0)
+    assert not around.host_stands(200.0)
+
+
+def test_the_link_leads_and_midi_clock_is_not_listened_to():
+    around = Surroundings(None, lambda seconds: 0, False)
+    around.follow(line(97.0))
+    clocks(around, 150, 3.0)
+    assert around.host_tempo == 97.0
+    around.follow(line(None, playing=False, alive=False, generation=2))
+    around.hear_message(b"\xf8", 3.01)
+    assert around.host_tempo == pytest.approx(150, abs=2)

@@ -1,0 +1,74 @@
+"""FL Studio beside a session: what its link says, as items for the conductor.
+
+One thread, the session's worker. The link's own messages never reach the tape; what they come to does, so
+that a take can be played again without FL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from plugin_bridge.duet.conductor import Host, Item, Message, Setting
+from plugin_bridge.duet.controls import TABLE, Kind, control
+from plugin_bridge.ports.fl_link import FlLink, HostState
+from plugin_bridge.ports.host_clock import Timeline
+
+SAME = 0.002
+"""Seconds that two accounts of one run of the transport may differ by and be the same."""
+
+
+def learnable() -> tuple[tuple[str, float, float], ...]:
+    """The controls that FL's knobs can be learned for: name, least and greatest value."""
+    return tuple((row.name, row.low, row.high) for row in TABLE)
+
+
+class HostLink:
+    """The link of one session. `state` is what is known of FL Studio."""
+
+    def __init__(self, link: FlLink | None = None) -> None:
+        self.link = link or FlLink(learnable())
+        self.state = HostState()
+        self._told = Timeline()
+
+    def hear(self, message: Message) -> list[Item] | None:
+        """What a message of the link's comes to; None where it is not the link's."""
+        if not self.link.hear(message.data, message.time):
+            return None
+        return self.look(message.time)
+
+    def look(self, time: float) -> list[Item]:
+        """What has changed by `time` clock seconds, also by silence."""
+        self.state = self.link.at(time)
+        items: list[Item] = [
+            Setting(change.control, _nearest(change.control, change.value))
+            for change in self.link.controls.take()
+        ]
+        timeline = self.state.timeline
+        if _differ(self._told, timeline, time):
+            self._told = timeline
+            items.insert(0, Host(timeline, time))
+        return items
+
+    def show(self, text: str) -> None:
+        """Show the partner's state in FL Studio's hint bar."""
+        self.link.show(text)
+
+
+def _nearest(name: str, value: float) -> float:
+    """`value` as the control takes it: a knob that stands for a choice or a switch falls on one of them."""
+    row = control(name)
+    return value if row.kind is Kind.NUMBER else float(round(value))
+
+
+def _differ(before: Timeline, after: Timeline, time: float) -> bool:
+    """Whether `after` says anything that `before` did not."""
+    if replace(before, anchor_time=0.0, anchor_position=0.0, tempo=None) != replace(
+        after, anchor_time=0.0, anchor_position=0.0, tempo=None
+    ):
+        return True
+    if before.tempo != after.tempo:
+        return True
+    one, other = before.position(time), after.position(time)
+    if one is None or other is None:
+        return one != other
+    return abs(one - other) * 60 / (after.tempo or 120.0) > SAME

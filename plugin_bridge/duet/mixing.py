@@ -27,6 +27,10 @@ class Mixing(Enum):
     VELOCITY = "velocity"
 
 
+ADMITS_ALL = frozenset({Mixing.AS_PLAYED, Mixing.VELOCITY})
+"""Those that keep no note out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """Whether a note enters the stream."""

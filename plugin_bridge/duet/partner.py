@@ -1,4 +1,4 @@
-"""What the partner does: its turns, the plan of what it plays next, and taking back what is overtaken.
+"""What the partner does: when its turns begin and end, and taking back what is overtaken.
 
 All of it runs in one thread, the session's worker, and depends on nothing but what it is told and on the
 `World`: so a session can be played again from its tape, or run in simulated time.
@@ -11,95 +11,34 @@ is rewound to the last final event, the player's event goes in, and the plan is 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
-from plugin_bridge.duet.candidates import Background, score
 from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.journal import World
 from plugin_bridge.duet.listening import Surroundings
-from plugin_bridge.duet.mixing import admit, loudest_heard
 from plugin_bridge.duet.pace import Pace
 from plugin_bridge.duet.phrases import Decision, Mode, Move, Snapshot
+from plugin_bridge.duet.planner import Planner, Turn
 from plugin_bridge.duet.player import Player
 from plugin_bridge.duet.report import Measurements
-from plugin_bridge.duet.roles import Policies, limits_of
+from plugin_bridge.duet.roles import Policies
 from plugin_bridge.duet.scheduler import Scheduler
 from plugin_bridge.duet.style_switch import CaughtUp, StyleRequest, StyleSwitch
 from plugin_bridge.engine.replay import History, Replay
-from plugin_bridge.engine.stream import Mark, Stream, rewind_reach
+from plugin_bridge.engine.stream import Stream
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal, drop_strays
-from plugin_bridge.music.grammar import Limit, StartBy
-from plugin_bridge.music.tokens import tick_of
 
 COMMIT = 0.06
 """Seconds ahead of now that the plan is final, when the player does something and the partner plays on."""
-PLAN_MARGIN = 0.02
-"""Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
-FIRST_NOTE_WITHIN = 0.3
-"""Seconds from the start of an answer to its first note at most."""
 CHUNK_CONTEXT = 10.0
 """Seconds that the chunk mode hears, as a baseline."""
-SEGMENT = 0.5
-"""Seconds of one continuation, where several are compared."""
 REFUSED_PAUSE = 0.25
 """Seconds until it tries again, where the scheduler takes no plan."""
 ASLEEP = 1.0
 """Seconds later than it wanted to look again, after which the partner takes it that the machine slept."""
-SLACK = 0.15
-"""Seconds that the plan must be ahead of now before several continuations are tried."""
-
-_Piece: TypeAlias = tuple[list[int], Event | None]
-"""The tokens of an event, and the event as it was drawn."""
 
 _IDLE = 1.0
-_LONGEST_ORPHAN = 1.0
-_RECENT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """Events of the plan that leave together, the first at `due`, and the place in the stream after them."""
-
-    due: float
-    after: Mark
-    events: tuple[Event, ...]
-
-    @property
-    def is_note(self) -> bool:
-        return any(isinstance(event, NoteOn) for event in self.events)
-
-
-@dataclass(slots=True)
-class Turn:
-    """The partner's turn, being prepared or played. `base` is the stream before any of `plan`; `shift` holds
-    how far each sounding note was moved to the grid."""
-
-    start: float
-    end: float
-    base: Mark
-    plan: deque[_Planned] = field(default_factory=deque)
-    begun: bool = False
-    has_note: bool = False
-    committed_note: bool = False
-    complete: bool = False
-    refused: bool = False
-    latest_due: float = 0.0
-    soonest: float = 0.0
-    shift: dict[int, float] = field(default_factory=dict)
-
-    def committed(self, time: float) -> tuple[Mark, list[Event]]:
-        """The place after all that was due before `time`, as far as the plan can be taken back, and the
-        events that became final since the last call."""
-        final: list[Event] = []
-        while self.plan and self.plan[0].due < time:
-            planned = self.plan.popleft()
-            self.base = planned.after
-            self.committed_note |= planned.is_note
-            final += planned.events
-        return self.base, final
 
 
 @dataclass(slots=True)
@@ -133,17 +72,15 @@ class Partner:
         self.awaited: float | None = None
         self.asked: float | None = None
         self._scheduler, self._world, self._around = scheduler, world, around
-        self._policies, self._measurements = policies, measurements
-        self._has_chart, self._early = has_chart, early
-        self._generation = 0
+        self._policies = policies
+        self._planner = Planner(
+            stream, scheduler, world, around, self.player, self.pace, measurements, has_chart=has_chart,
+            early=early,
+        )  # fmt: skip
         self._turn: Turn | None = None
         self._pending: list[Event] = []
-        self._recent: deque[Event] = deque(maxlen=_RECENT)  # both parts, for the chunk mode and recovery
-        self._replanning: float | None = None
-        self._debt = 0.0
         self._expected = math.inf
         self._silent_until = -math.inf
-        self._floor = 0.0
 
     # what it is told
 
@@ -155,7 +92,7 @@ class Partner:
             self.player.onsets.clear()
         events = self.player.take(event)
         for each in events:
-            self._recent.append(each)
+            self._planner.recent.append(each)
             self._around.hear(self._in_stream(each))
         if self.controls.mode is Mode.CHUNK:
             return events  # the next window hears it
@@ -207,9 +144,9 @@ class Partner:
 
     def recover(self) -> None:
         """Begin anew after something broke: everything off, and the stream holds the latest seconds."""
-        self._generation += 1
+        self._planner.generation += 1
         self._scheduler.panic()
-        self._turn, self.awaited, self._replanning = None, None, None
+        self._turn, self.awaited, self._planner.replanning = None, None, None
         self.counts.faults += 1
         self._pending.clear()
         self._restart(self._world.now())
@@ -260,7 +197,7 @@ class Partner:
         if turn.begun and (time >= turn.end or self._decide(time).move is Move.YIELD):
             self.end_turn()
             return 0.0
-        self._plan_ahead(turn)
+        self._planner.plan_ahead(turn, self.controls)
         now = self._world.now()
         if turn.refused:
             self.end_turn()
@@ -271,11 +208,7 @@ class Partner:
         if turn.complete:
             return max(turn.end - now, 0.0)
         ahead = self.began + self.stream.seconds - now
-        return min(max(ahead - 0.8 * self._lookahead, 0.01), 0.25)
-
-    @property
-    def _lookahead(self) -> float:
-        return self.pace.lookahead(self.controls.lookahead)
+        return min(max(ahead - 0.8 * self._planner.lookahead(self.controls), 0.01), 0.25)
 
     def _decide(self, time: float, struck: bool = False) -> Decision:
         waits = time < self._silent_until or self._around.host_stands(time)
@@ -305,8 +238,8 @@ class Partner:
     def _begin_turn(self, decision: Decision, time: float) -> None:
         if decision.context is not None:
             self._restart(time, decision.context)
-        self._generation += 1
-        self._scheduler.begin(self._generation, cut=time)
+        self._planner.generation += 1
+        self._scheduler.begin(self._planner.generation, cut=time)
         self._turn = Turn(decision.start, decision.end, self.stream.mark())
         self._await(decision.start, asked=None)
 
@@ -338,9 +271,9 @@ class Partner:
             self._cut(turn, cut, release=yielding)
         else:
             cut = time + commit
-            self._scheduler.cancel_after(cut - self._early)
-            self._rewind(turn, cut)
-            self._replanning = asked
+            self._scheduler.cancel_after(cut - self._planner.early)
+            self._planner.rewind(turn, cut)
+            self._planner.replanning = asked
         turn.complete, turn.has_note = False, turn.committed_note
         if yielding:
             self.counts.yields += playing
@@ -355,18 +288,9 @@ class Partner:
 
     def _cut(self, turn: Turn, time: float, release: bool) -> None:
         """End the turn's planning: what is due from `time` on is forgotten, here and in the stream."""
-        self._generation += 1
-        self._scheduler.begin(self._generation, cut=time - self._early, release=release)
-        self._rewind(turn, time)
-
-    def _rewind(self, turn: Turn, time: float) -> None:
-        place, final = turn.committed(time)
-        self._recent.extend(final)
-        if self.stream.can_rewind(place):
-            self.stream.rewind(place)
-        turn.plan.clear()
-        turn.latest_due = time
-        self._floor = 0.0
+        self._planner.generation += 1
+        self._scheduler.begin(self._planner.generation, cut=time - self._planner.early, release=release)
+        self._planner.rewind(turn, time)
 
     def _let_go(self, time: float) -> None:
         """Write into the stream what the scheduler's release does: the partner's keys and pedal come up."""
@@ -375,14 +299,15 @@ class Partner:
         ]
         if self.stream.partner_pedal:
             offs.insert(0, Pedal(time, False, Part.PARTNER))
-        self._recent.extend(offs)
+        self._planner.recent.extend(offs)
         self.stream.hear([self._in_stream(event) for event in offs])
 
     def _restart(self, time: float, seconds: float = CHUNK_CONTEXT) -> None:
         """Let the stream hold the latest `seconds` only."""
         start = time - seconds
         latest = sorted(
-            (event for event in self._recent if start <= event.time <= time), key=lambda event: event.time
+            (event for event in self._planner.recent if start <= event.time <= time),
+            key=lambda event: event.time,
         )
         self._pending.clear()
         self.stream.restart(
@@ -390,169 +315,6 @@ class Partner:
         )
         self._let_go(time)
         self.stream.advance(time - self.began)
-
-    # planning
-
-    def _plan_ahead(self, turn: Turn) -> None:
-        """Generate until the plan reaches the lookahead, the turn ends, or the player does something."""
-        stream, world = self.stream, self._world
-        stream.advance(turn.start - self.began)
-        self._apply_controls()
-        while not (turn.complete or turn.refused or world.interrupted()):
-            time = world.now()
-            final = turn.committed(time)[1]
-            self._recent.extend(final)
-            horizon = min(time - self.began + self._lookahead, turn.end - self.began)
-            too_long = stream.engine.length - turn.base.length > rewind_reach()
-            if stream.seconds > horizon or (too_long and stream.seconds > time - self.began):
-                break
-            reached = stream.seconds
-            self._limit(turn, time)
-            forks = self.pace.forks(self.controls.forks)
-            if forks > 1 and reached - (time - self.began) > SLACK:
-                self._plan_best(turn, time, horizon, forks)
-            else:
-                self._plan_next(turn, time, horizon)
-            took = world.now() - time
-            self.pace.planned(time, took, stream.seconds - reached)
-
-    def _apply_controls(self) -> None:
-        controls, stream = self.controls, self.stream
-        stream.sampling = replace(stream.sampling, temperature=controls.temperature, top_p=controls.top_p)
-        stream.set_chord_bias(controls.adherence if self._has_chart else 0.0)
-
-    def _limit(self, turn: Turn, time: float) -> None:
-        limits: tuple[Limit, ...] = limits_of(
-            self.controls, self.player.velocity(time), self.pace.fewest_ticks
-        )
-        if not turn.has_note:
-            limits += (StartBy(Part.PARTNER, tick_of(turn.start - self.began + FIRST_NOTE_WITHIN)),)
-        self.stream.set_limits(limits)
-
-    def _plan_next(self, turn: Turn, time: float, horizon: float) -> None:
-        """The next event, decided and handed to the scheduler."""
-        before = self.stream.mark()
-        event = self._draw(turn, time, horizon)
-        if self.stream.seconds > turn.end - self.began:
-            self.stream.rewind(before)
-            turn.complete = True
-        elif event is not None:
-            self._plan(turn, event, before)
-
-    def _draw(self, turn: Turn, time: float, horizon: float) -> Event | None:
-        turn.soonest = time + PLAN_MARGIN + self._early
-        soonest = max(turn.start - self.began, turn.soonest - self.began, self._floor)
-        loudest = loudest_heard(self.controls.mixing, self.controls.mix, self.player.velocity(time))
-        return self.stream.generate(not_before=soonest, until=horizon, loudest=loudest)
-
-    def _plan_best(self, turn: Turn, time: float, horizon: float, forks: int) -> None:
-        """Several continuations of one segment; the best by `score` is planned."""
-        stream = self.stream
-        start = stream.mark()
-        until = min(horizon, stream.seconds + SEGMENT)
-        background = self._background(start)
-        best: tuple[float, list[_Piece]] | None = None
-        for _ in range(forks):
-            pieces: list[_Piece] = []
-            while stream.seconds <= until:
-                if self._world.interrupted():
-                    stream.rewind(start)
-                    return
-                before = stream.mark()
-                event = self._draw(turn, time, until)
-                if stream.seconds > turn.end - self.began:
-                    stream.rewind(before)
-                    break
-                pieces.append((stream.since(before), event))
-            value = score([event for _, event in pieces if event is not None], background)
-            if best is None or value > best[0]:
-                best = value, pieces
-            random = stream.random
-            stream.rewind(start)
-            stream.random = random  # the next continuation is drawn by other numbers
-        assert best is not None
-        for tokens, event in best[1]:
-            before = stream.mark()
-            stream.repeat(tokens)
-            if event is not None:
-                self._plan(turn, event, before)
-        if not best[1]:
-            turn.complete = True
-
-    def _background(self, start: Mark) -> Background:
-        recent = [event for event in self._recent if isinstance(event, NoteOn) and event.part is Part.PARTNER]
-        return Background(
-            chord=self.stream.chord,
-            player_holds=self.stream.player_holds,
-            recent=tuple(event.pitch for event in recent[-16:]),
-        )
-
-    def _plan(self, turn: Turn, event: Event, before: Mark) -> None:
-        """Hand `event` (stream seconds) to the scheduler, unless the mixing keeps it out of the stream."""
-        controls, stream = self.controls, self.stream
-        event = replace(event, time=event.time + self.began)
-        events: tuple[Event, ...] = (self._shaped(event),)
-        if isinstance(event, NoteOn):
-            admission = admit(event, controls.mixing, controls.mix, stream.player_holds, self._debt)
-            self._debt = admission.debt
-            if not admission.admitted:
-                random = stream.random
-                stream.rewind(before)
-                stream.random = random
-                self._floor = event.time - self.began + 0.01
-                off = NoteOff(event.time + self._usual_length(), event.pitch, Part.PARTNER)
-                events = () if controls.mix_sounds else (events[0], off)
-            turn.has_note |= bool(events)
-        if not events:
-            return
-        first, *rest = (self._placed(turn, each) for each in events)
-        due = max(first.time, turn.latest_due)
-        turn.latest_due = due
-        sounding = (replace(first, time=due), *rest)
-        turn.plan.append(_Planned(due, stream.mark(), sounding))
-        early = [replace(each, time=each.time - self._early) for each in sounding]
-        if not self._scheduler.schedule(self._generation, early):
-            turn.refused = True  # the port is lost, or was
-        if self._replanning is not None:
-            self._measurements.replans.append(self._world.now() - self._replanning)
-            self._replanning = None
-
-    def _shaped(self, event: Event) -> Event:
-        """As loud as the controls say."""
-        if not isinstance(event, NoteOn):
-            return event
-        velocity = event.velocity * self.controls.dynamics
-        if self.controls.mix_sounds:
-            loudest = loudest_heard(self.controls.mixing, self.controls.mix, self.player.velocity(event.time))
-            velocity = min(velocity, loudest or 127)
-        return replace(event, velocity=max(1, min(127, round(velocity))))
-
-    def _placed(self, turn: Turn, event: Event) -> Event:
-        """Pulled to the grid: an onset by as much as the controls say, its end along with it."""
-        match event:
-            case NoteOn():
-                earliest = max(turn.latest_due, turn.soonest)
-                time = self._around.pulled(event.time, self.controls.grid, earliest)
-                turn.shift[event.pitch] = time - event.time
-            case NoteOff():
-                time = event.time + turn.shift.pop(event.pitch, 0.0)
-            case Pedal():
-                time = event.time
-        return replace(event, time=time)
-
-    def _usual_length(self) -> float:
-        """Seconds that the partner's notes have lasted lately."""
-        begun: dict[int, float] = {}
-        lengths: list[float] = []
-        for event in self._recent:
-            if event.part is not Part.PARTNER:
-                continue
-            if isinstance(event, NoteOn):
-                begun[event.pitch] = event.time
-            elif isinstance(event, NoteOff) and event.pitch in begun:
-                lengths.append(event.time - begun.pop(event.pitch))
-        lengths = sorted(lengths[-32:])
-        return min(max(lengths[len(lengths) // 2], 0.05), _LONGEST_ORPHAN) if lengths else 0.3
 
     # styles, and what is measured
 
@@ -581,7 +343,7 @@ class Partner:
         """Measure the reaction: until the first event due at `due` or later leaves, from `asked` or, where
         that is None, from when the event was due."""
         self.asked = asked
-        self.awaited = due - self._early
+        self.awaited = due - self._planner.early
 
     def _in_stream(self, event: Event) -> Event:
         return replace(event, time=max(event.time - self.began, 0.0))

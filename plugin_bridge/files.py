@@ -68,3 +68,18 @@ def _explained(error: OSError, target: Path, temporary: Path) -> OSError | Bridg
     if error.errno == errno.ENOENT and about_it:
         return BridgeError(f"cannot write {target}: its folder has vanished; try again")
     return error
+
+
+def takes_folder() -> Path:
+    """Where takes go, unless told otherwise."""
+    from platformdirs import user_data_path
+
+    return user_data_path("plugin-bridge", appauthor=False) / "takes"
+
+
+def newest_takes(folder: Path) -> list[Path]:
+    """The MIDI files of the takes in `folder`, the newest first; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    files = [path for path in folder.iterdir() if path.suffix == ".mid" and not path.name.startswith(".")]
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)

@@ -30,7 +30,7 @@ from plugin_bridge.duet.settings import Delays, SessionSettings
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.files import atomic_path
+from plugin_bridge.files import atomic_path, newest_takes
 from plugin_bridge.music.chords import parse_chord
 from plugin_bridge.music.clip import ChordSpan, Clip
 from plugin_bridge.music.events import Event, NoteOn, Pedal
@@ -38,6 +38,8 @@ from plugin_bridge.music.harmony import Chart
 from plugin_bridge.music.midi_file import write_midi
 
 FORMAT = 1
+MOST_KEPT = 100
+"""Takes in a folder; the oldest beyond them go."""
 LATEST = "latest"
 """The name of the take that every session leaves behind."""
 
@@ -76,13 +78,6 @@ class Comparison:
         return self.duet.recording.clip(began, max(tape.reached, began))
 
 
-def takes_folder() -> Path:
-    """Where takes go, unless told otherwise."""
-    from platformdirs import user_data_path
-
-    return user_data_path("plugin-bridge", appauthor=False) / "takes"
-
-
 def name_of(time: datetime) -> str:
     """A take's name, by when it was saved."""
     return time.strftime("%Y-%m-%d %H.%M.%S")
@@ -98,7 +93,7 @@ def save_take(
     sent: Sequence[Sent],
 ) -> Path:
     """Write `NAME.mid` and `NAME.take` into `folder`, which is made; the path of the MIDI file. Each file
-    appears whole or not at all."""
+    appears whole or not at all. The oldest takes beyond MOST_KEPT go."""
     folder.mkdir(parents=True, exist_ok=True)
     midi = folder / f"{name}.mid"
     write_midi(clip, midi)
@@ -124,6 +119,9 @@ def save_take(
         archive.writestr("readings.bin", readings.tobytes())
         archive.writestr("inputs.bin", bytes(tape.inputs))
         archive.writestr("signals.bin", signals.tobytes())
+    for old in newest_takes(folder)[MOST_KEPT:]:
+        old.with_suffix(".take").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
     return midi
 
 

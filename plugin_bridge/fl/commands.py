@@ -31,8 +31,9 @@ def fl() -> None:
 @_json
 def install_command(user_data: Path | None, takes: Path | None, as_json: bool) -> None:
     """Install the scripts in FL Studio. May be repeated; your own edits are kept."""
+    from plugin_bridge.files import takes_folder
     from plugin_bridge.fl.installer import CLICKS, install
-    from plugin_bridge.fl.takes import last_takes, takes_folder
+    from plugin_bridge.fl.takes import last_takes
 
     found = last_takes(takes or takes_folder())
     changes = {str(root): install(root, found) for root in _folders(user_data)}
@@ -84,9 +85,10 @@ def clip_command(
     midi: Path | None, last: bool, out: Path | None, user_data: Path | None, takes: Path | None, as_json: bool
 ) -> None:
     """Write a MIDI file, or the newest take, as a script for FL Studio's piano roll."""
+    from plugin_bridge.files import takes_folder
     from plugin_bridge.fl.clip import clip_files, read_take, write_files
     from plugin_bridge.fl.placing import place
-    from plugin_bridge.fl.takes import last_takes, takes_folder
+    from plugin_bridge.fl.takes import last_takes
 
     if (midi is None) is not last:
         raise BridgeError("give a MIDI file, or --last for the newest take")

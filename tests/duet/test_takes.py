@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 import zipfile
@@ -19,7 +20,7 @@ from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.offline import replay, simulate
 from plugin_bridge.duet.phrases import Mode
 from plugin_bridge.duet.session import DuetSession
-from plugin_bridge.duet.takes import load_take, replay_take, save_take
+from plugin_bridge.duet.takes import MOST_KEPT, load_take, replay_take, save_take
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
@@ -167,3 +168,15 @@ def test_a_tape_of_something_that_failed_is_not_played_again(style) -> None:
     duet.tape.whole = False
     with pytest.raises(BridgeError, match="cannot be played again"):
         replay(Engine(style), QUICK, duet.tape)
+
+
+def test_the_oldest_takes_go(style, tmp_path: Path) -> None:
+    duet = simulate(Engine(style), QUICK, random_play(1, 3.0), 3.0)
+    clip = duet.recording.clip(1000.0, 1003.0)
+    for number in range(MOST_KEPT + 3):
+        path = save_take(tmp_path, f"take {number:03}", clip, QUICK, duet.tape, style, [])
+        for each in (path, path.with_suffix(".take")):
+            os.utime(each, ns=(number, number))
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 2 * MOST_KEPT
+    assert left[:2] == ["take 003.mid", "take 003.take"]

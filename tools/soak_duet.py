@@ -28,6 +28,7 @@ from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.midi_file import read_midi
 from plugin_bridge.ports.messages import message_from_event
+from plugin_bridge.ports.midi_ports import transport_report
 
 HOST = Path(__file__).parents[1] / "tests" / "fakes" / "midi_host.py"
 Row = tuple[float, bytes]
@@ -181,7 +182,7 @@ def live(options: argparse.Namespace, pieces: list[Path]) -> dict[str, object]:
         jam.stdout.readline()
         host = subprocess.Popen([  # noqa: S603 - our own program
             sys.executable, str(HOST), str(played), str(recorded), "--out-port", "Plugin Bridge In",
-            "--in-port", "Plugin Bridge Out", "--tail", "5",
+            "--in-port", "Plugin Bridge Out", "--tail", "5", "--api", transport_report().transport,
         ])  # fmt: skip
         memory: list[tuple[float, float]] = []
         began = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 from plugin_bridge.engine.stream import MetreAt
 from plugin_bridge.music.beat_tracking import BeatTracker
 from plugin_bridge.music.chord_detection import ChordDetector
@@ -10,8 +12,10 @@ from plugin_bridge.music.events import Event, NoteOn
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.ports.host_clock import BeatLine, HostClock, Timeline, pull_to_grid
 
-MOVED = 0.004
+MOVED = 0.006
 """Seconds by which what is planned may miss the host's time."""
+DRIFT_PAUSE = 0.3
+"""Seconds until it is looked again whether the tempo has changed: the estimate from MIDI clock trembles."""
 AHEAD = 1.0
 """Seconds ahead at which that is looked at: about as far as plans reach."""
 GONE = 10.0
@@ -26,6 +30,16 @@ KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
 
 _TRANSPORT = (b"\xf2", b"\xf8", b"\xfa", b"\xfb", b"\xfc")
+
+
+class Change(Enum):
+    """What a host's transport did."""
+
+    NONE = auto()
+    DRIFT = auto()
+    """The tempo changed, so that what was planned falls elsewhere."""
+    JUMP = auto()
+    """It started, stopped, or is at another place."""
 
 
 class ChordListener:
@@ -67,6 +81,7 @@ class Surroundings:
         self._timeline: Timeline | None = None
         self._linked = False
         self._planned: Timeline | None = None
+        self._drift_at = 0.0
         self._stopped: float | None = None  # when the host stopped, having played
         self._tracker = BeatTracker()
         self._onset: float | None = None
@@ -141,23 +156,25 @@ class Surroundings:
             spans.append(ChordSpan(time - self.began, span.chord))
         return Chart(tuple(spans))
 
-    def has_jumped(self, seconds: float) -> bool:
-        """Whether the host's transport has started, stopped or jumped since the last call, or changed its
-        tempo so that what was planned falls elsewhere."""
+    def change_at(self, seconds: float) -> Change:
+        """What the host's transport has done since the last call."""
         if self._timeline is None:
-            return False
+            return Change.NONE
         time = self.began + seconds
         if not self._linked:
             self._timeline = self._clock.at(time)  # a clock that stopped is not followed
         before, after = self._planned, self._timeline
-        if before is not None and before.generation == after.generation and not _moved(before, after, time):
-            return False
+        if before is not None and before.generation == after.generation:
+            if time < self._drift_at or not _moved(before, after, time):
+                return Change.NONE
+            self._planned, self._drift_at = after, time + DRIFT_PAUSE
+            return Change.DRIFT
         self._planned = after
         if after.playing:
             self._stopped = None
         elif before is not None and before.playing:
             self._stopped = time
-        return True
+        return Change.JUMP
 
     def host_stands(self, time: float) -> bool:
         """Whether the host has played and stopped: the partner waits for it, but not for ever when it is

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.journal import World
-from plugin_bridge.duet.listening import Surroundings
+from plugin_bridge.duet.listening import Change, Surroundings
 from plugin_bridge.duet.pace import Pace
 from plugin_bridge.duet.phrases import Decision, Mode, Move, Snapshot
 from plugin_bridge.duet.planner import Planner, Turn
@@ -177,8 +177,9 @@ class Partner:
     def _play(self, time: float) -> float:
         if (chart := self._around.chart_at(time - self.began)) is not None:
             self.stream.set_chart(chart)
-        if self._around.has_jumped(time - self.began):
-            self._jumped(time)
+        change = self._around.change_at(time - self.began)
+        if change is not Change.NONE and self._turn is not None:
+            self._follow(change, self._turn, time)
         if self._turn is None:
             if (replay := self.switch.take()) is not None:
                 self.flush()
@@ -246,14 +247,14 @@ class Partner:
     def _is_playing(self, turn: Turn, time: float) -> bool:
         return turn.begun or time >= turn.start
 
-    def _jumped(self, time: float) -> None:
-        """The host stopped, started or jumped: what was planned was for another place."""
-        if self._turn is None:
-            return
-        if self._around.playing_transport is None:
+    def _follow(self, change: Change, turn: Turn, time: float) -> None:
+        """The host did something: what was planned was for another time or place."""
+        if change is Change.DRIFT:
+            self._take_back(turn, None, time, yielding=False)
+        elif self._around.playing_transport is None:
             self.end_turn()
         else:
-            self._take_back(self._turn, None, time, yielding=False, commit=0.0)
+            self._take_back(turn, None, time, yielding=False, commit=0.0)
 
     # taking back
 

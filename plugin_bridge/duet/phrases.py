@@ -17,6 +17,7 @@ import numpy as np
 from plugin_bridge.ports.host_clock import BeatLine, Timeline
 
 _EDGE = 1e-6  # beats: a moment this much after an eighth is on it
+_FAR = 0.35  # beats: an eighth further away than this is not waited for
 
 
 class Mode(Enum):
@@ -41,9 +42,9 @@ class Move(Enum):
 @dataclass(frozen=True, slots=True)
 class PhraseRules:
     """Seconds, unless said otherwise. The pause that ends a phrase is `rest` beats where the beat is known,
-    and the answer begins with the next eighth; otherwise it is `spacing_factor` times the player's own slow
-    spacing; both within `shortest_pause` and `longest_pause`. A key held on counts as playing for
-    `longest_held`."""
+    and the answer begins with the next eighth, or sixteenth where that is far; otherwise the pause is
+    `spacing_factor` times the player's own slow spacing; both within `shortest_pause` and `longest_pause`.
+    A key held on counts as playing for `longest_held`."""
 
     fewest_notes: int = 3
     rest: float = 0.95
@@ -126,8 +127,11 @@ def _phrase_end(quiet_since: float, snapshot: Snapshot, rules: PhraseRules) -> f
     line = snapshot.beat
     position = None if line is None else line.position(quiet_since)
     if line is not None and position is not None:
-        eighth = math.ceil((position + rules.rest) * 2 - _EDGE) / 2
-        time = line.time_of(eighth)
+        over = position + rules.rest
+        entry = math.ceil(over * 2 - _EDGE) / 2
+        if entry - over > _FAR:
+            entry = math.ceil(over * 4 - _EDGE) / 4
+        time = line.time_of(entry)
         if time is not None and rules.shortest_pause <= time - quiet_since <= rules.longest_pause:
             return time
     return quiet_since + pause_after(snapshot.onsets, rules)

@@ -26,7 +26,7 @@ from plugin_bridge.music.tokens import tick_of
 
 PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
-FIRST_NOTE_WITHIN = 0.3
+FIRST_NOTE_WITHIN = 0.1
 """Seconds from the start of a turn to its first note at most."""
 SEGMENT = 0.5
 """Seconds of one continuation, where several are compared."""

@@ -7,7 +7,7 @@ import time
 import pytest
 from fakes.loopback_host import QUICK, Host
 
-from plugin_bridge.duet.listening import GONE, KEPT, ChordListener, Surroundings
+from plugin_bridge.duet.listening import GONE, KEPT, Change, ChordListener, Surroundings
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.music.chords import parse_chord, parse_progression
@@ -91,7 +91,7 @@ def test_a_clock_that_just_stops_is_not_followed():
     around = Surroundings(None, lambda seconds: 0, False)
     clocks(around, 100, 4.0)
     assert around.metre_at(4.0) > 0
-    assert around.has_jumped(9.0)
+    assert around.change_at(9.0) is Change.JUMP
     assert around.metre_at(9.0) == 0
 
 
@@ -143,20 +143,23 @@ def test_a_given_chart_jumps_with_the_host():
     around.hear_message(b"\xf2\x00\x00", 5.0)  # back to the start, and the clock goes on
     for index in range(3):
         around.hear_message(b"\xf8", 5.0 + (index + 1) * 60 / 120 / 24)
-    assert around.has_jumped(5.07)
+    assert around.change_at(5.07) is Change.JUMP
     second = around.chart_at(5.07)
     assert second is not None and str(second.chord(5.07)) == "C"
 
 
-def test_a_change_of_tempo_is_a_jump_for_what_was_planned():
+def test_a_change_of_tempo_is_a_drift_and_a_tremble_is_none():
     around = Surroundings(None, lambda seconds: 0, False)
     around.follow(line(tempo=120.0))
-    assert around.has_jumped(1.0)
-    assert not around.has_jumped(1.1)
+    assert around.change_at(1.0) is Change.JUMP
+    assert around.change_at(1.1) is Change.NONE
     around.follow(line(tempo=120.1))  # a millisecond in a second: not worth it
-    assert not around.has_jumped(1.2)
+    assert around.change_at(1.2) is Change.NONE
     around.follow(line(tempo=126.0))
-    assert around.has_jumped(1.3)
+    assert around.change_at(1.3) is Change.DRIFT
+    around.follow(line(tempo=120.0))
+    assert around.change_at(1.4) is Change.NONE, "not so soon again"
+    assert around.change_at(1.7) is Change.DRIFT
 
 
 def line(tempo, playing=True, alive=True, generation=1):
@@ -166,19 +169,19 @@ def line(tempo, playing=True, alive=True, generation=1):
 def test_the_partner_waits_for_a_host_that_stopped_and_not_for_one_that_is_gone():
     around = Surroundings(None, lambda seconds: 0, False)
     around.follow(line(120.0, playing=False, generation=0))
-    around.has_jumped(0.5)
+    around.change_at(0.5)
     assert not around.host_stands(0.5), "it has never played"
     around.follow(line(120.0))
-    around.has_jumped(1.0)
+    around.change_at(1.0)
     around.follow(line(120.0, playing=False, generation=2))
-    assert around.has_jumped(2.0)
+    assert around.change_at(2.0) is Change.JUMP
     assert around.host_stands(2.0)
     assert around.host_stands(100.0), "as long as it is there"
     around.follow(line(None, playing=False, alive=False, generation=2))
     assert around.host_stands(2.0 + GONE - 1)
     assert not around.host_stands(2.0 + GONE)
     around.follow(line(120.0, generation=3))
-    around.has_jumped(200.0)
+    around.change_at(200.0)
     assert not around.host_stands(200.0)
 
 

@@ -78,7 +78,7 @@ def clock(tempo: float, playing: bool = True) -> Timeline:
         (12.2, 12.75),  # a beat of half a second, and on to the next eighth
         (12.02, 12.5),  # a beat less a little, as hands are: that is the eighth
         (12.26, 12.75),
-        (12.3, 13.0),
+        (12.3, 12.875),  # the eighth is far: a sixteenth
     ],
 )
 def test_with_a_beat_the_answer_comes_on_the_eighth_after_a_beat_of_rest(

@@ -20,8 +20,10 @@ from plugin_bridge.engine.engine import SLACK, Engine
 from plugin_bridge.engine.stream import Stream
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music import vocabulary as v
+from plugin_bridge.music.events import NoteOn
 
 _ROUNDS = 400
+_NOTES = 300
 _BANDWIDTH_BYTES = 256 * 2**20
 _PAIRED = 3 * SLACK  # whole turns of the cache's slack: a step's cost moves a little within one
 
@@ -67,11 +69,52 @@ def bench_engine(
             "ratio_to_torch": round(torch_seconds / step, 2),
         }
     result["prefill_ms"] = {str(count): _prefill_ms(engine, tokens, count) for count in (8, 64, 256)}
+    result |= _moves(engine, past, step) | _notes(style, threads)
     if beside is not None:
         result["beside"] = _beside(style, beside, tokens[:past], threads)
     if long_run:
         result["long_run"] = _long_run(style, threads, long_run)
     return result
+
+
+def _moves(engine: Engine, past: int, step: float) -> dict[str, Any]:
+    """What a rewind of 100 tokens costs, and a slide of the cache: all of it, and its share of each step
+    between two slides."""
+    rewinds: list[float] = []
+    plain: list[float] = []
+    slides: list[float] = []
+    for _ in range(3 * SLACK + past):
+        before = engine.oldest_length
+        took = _timed(lambda: engine.extend([v.NOTE_ON_BASE + 60], [0]))
+        (plain if engine.oldest_length == before else slides).append(took)
+    for _ in range(50):
+        length = engine.length
+        engine.extend_all([v.NOTE_ON_BASE + 60] * 100, [0] * 100)
+        rewinds.append(_timed(lambda to=length: engine.rewind(to)))
+    slide = max(float(np.median(slides)) - float(np.median(plain)), 0.0)
+    rewind = float(np.median(rewinds))
+    return {
+        "rewind_ms": round(rewind * 1e3, 4),
+        "rewind_share_of_step": round(rewind / step, 4),
+        "slide_ms": round(slide * 1e3, 3),
+        "slide_share_of_step": round(slide * len(slides) / len(plain) / step, 4),
+    }
+
+
+def _notes(style: Style, threads: int) -> dict[str, Any]:
+    """What a note of the partner's costs with all that its tokens take: grammar, sampling, marks."""
+    stream = Stream(Engine(style, threads=threads))
+    for _ in range(200):
+        stream.generate(not_before=0.0, until=stream.seconds + 5.0)
+    began, tokens, notes = time.perf_counter(), stream.tokens_generated, 0
+    while notes < _NOTES:
+        stream.mark()
+        notes += isinstance(stream.generate(not_before=0.0, until=stream.seconds + 5.0), NoteOn)
+    seconds = time.perf_counter() - began
+    return {
+        "note_ms": round(seconds / notes * 1e3, 3),
+        "tokens_a_note": round((stream.tokens_generated - tokens) / notes, 2),
+    }
 
 
 def _beside(style: Style, other: Style, tokens: list[int], threads: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START
 from plugin_bridge.ports.names import choose_port, short_name
+from plugin_bridge.ports.splitter import Splitter
 from plugin_bridge.ports.transport import Transport, forbid_jack_autostart, rtmidi_api
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
@@ -78,6 +79,7 @@ class RtmidiPorts:
         self._send_lock = threading.Lock()
         self._close_lock = threading.Lock()
         self._received = self._sent = self._failed = 0
+        self._splitter = Splitter()
         self._lost: str | None = None
         self._errors = _ErrorLog()
         with contextlib.ExitStack() as opened:
@@ -200,12 +202,13 @@ class RtmidiPorts:
         callback = self._callback
         if callback is None or self._closing.is_set():
             return
-        self._received += 1
-        try:
-            callback(message, arrived)
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
+        for whole in self._splitter.feed(message):
+            self._received += 1
+            try:
+                callback(whole, arrived)
+            except Exception:
+                self._failed += 1
+                logger.exception("the callback of %r failed on %s", self.input_name, whole[:16].hex(" "))
 
 
 def port_names(transport: Transport) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -84,9 +84,14 @@ def check_message(message: bytes) -> None:
         raise ValueError(f"a data byte is above 7F in {message[:8].hex(' ')}")
 
 
+def message_length(status: int) -> int:
+    """Bytes in a message of `status`; 0 for what starts none, and for SysEx, which has no one length. After the
+    MIDI 1.0 detailed specification."""
+    return _LENGTHS[status]
+
+
 def _length(status: int) -> int:
-    """Bytes in a message of `status`; 0 for what starts none (MIDI 1.0 detailed specification)."""
-    if status < 0x80 or status in {0xF4, 0xF5, 0xF7, 0xF9, 0xFD}:
+    if status < 0x80 or status in {0xF0, 0xF4, 0xF5, 0xF7, 0xF9, 0xFD}:
         return 0
     if 0xC0 <= status < 0xE0 or status in {0xF1, 0xF3}:
         return 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from fakes.loopback_host import QUICK, Host
 
-from plugin_bridge.duet.phrases import PhraseRules
+from plugin_bridge.duet.controls import Controls
+from plugin_bridge.duet.phrases import Mode, PhraseRules
 from plugin_bridge.duet.roles import Policies
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.duet.settings import SessionSettings
@@ -211,3 +213,85 @@ def test_simultaneous_events_keep_their_order_in_the_clip(duet: tuple[DuetSessio
     time.sleep(0.3)
     session.stop()
     assert all(note.end - note.start < 0.2 for note in session.clip().notes if note.part is Part.PLAYER)
+
+
+def test_what_comes_back_from_the_output_is_not_answered(style: Style) -> None:
+    ours, theirs = loopback_pair()
+    settings = replace(QUICK, controls=Controls(mode=Mode.CONTINUOUS))
+    with ours, theirs, DuetSession(Engine(style), ours, settings) as session:
+        received: list[bytes] = []
+
+        def back(message: bytes, when: float) -> None:
+            received.append(bytes(message))
+            theirs.send(bytes(message))  # the DAW's "thru": everything comes in again
+
+        theirs.listen(back)
+        for pitch in (60, 62, 64, 65, 67, 69):
+            theirs.send(bytes((0x90, pitch, 81)))
+            time.sleep(0.1)
+            theirs.send(bytes((0x80, pitch, 0)))
+        end = time.monotonic() + 20
+        while sum(m[0] == 0x90 for m in received) < 4:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        time.sleep(5.0)  # left alone it ends: an echo would keep it going for ever
+        count = len(received)
+        time.sleep(1.0)
+        assert len(received) == count
+        session.stop()
+    report = session.report()
+    assert report.player_notes == 6
+    assert report.echoes >= report.partner_notes > 0
+    assert report.hung_notes == 0
+
+
+def test_notes_on_all_channels_are_one_player(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    for channel in range(16):
+        host.end.send(bytes((0x90 | channel, 60, 80)))
+    for channel in range(16):
+        host.end.send(bytes((0x80 | channel, 60, 0)))
+    for channel in range(16):
+        host.end.send(bytes((0x90 | channel, 50 + channel, 80)))
+        host.end.send(bytes((0x80 | channel, 50 + channel, 0)))
+        time.sleep(0.03)
+    host.wait_for_notes(1)
+    session.stop()
+    assert session.report().player_notes == 32
+    assert host.hanging() == set()
+
+
+def test_controllers_set_controls_and_unknown_ones_do_nothing(duet: tuple[DuetSession, Host]) -> None:
+    session, host = duet
+    before = session.controls
+    for number in (0, 1, 7, 10, 11, 65, 71, 90, 119):
+        host.end.send(bytes((0xB0, number, 100)))
+    host.end.send(bytes((0xB3, 20, 127)))
+    host.end.send(bytes((0xB0, 27, 127)))
+    end = time.monotonic() + 5
+    while session.controls.mode is not Mode.SOLO:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert session.controls == replace(before, temperature=2.0, mode=Mode.SOLO)
+
+
+def test_mute_lets_go_and_stays_silent_and_panic_ends_everything(style: Style) -> None:
+    ours, theirs = loopback_pair()
+    settings = replace(QUICK, controls=Controls(mode=Mode.CONTINUOUS))
+    with ours, theirs, DuetSession(Engine(style), ours, settings) as session:
+        host = Host(theirs)
+        for control, off in ((105, 0), (106, None)):
+            count = len(host.notes_on())
+            for index in range(8):
+                host.play([60 + index], gap=0.08)
+            host.wait_for_notes(count + 1)
+            theirs.send(bytes((0xB0, control, 127)))
+            time.sleep(0.3)
+            assert host.hanging() == set()
+            if off is not None:
+                count = len(host.notes_on())
+                for index in range(6):
+                    host.play([60 + index], gap=0.08)
+                assert len(host.notes_on()) == count
+                theirs.send(bytes((0xB0, control, off)))
+        session.stop()

@@ -85,8 +85,8 @@ def check_message(message: bytes) -> None:
 
 
 def message_length(status: int) -> int:
-    """Bytes in a message of `status`; 0 for what starts none, and for SysEx, which has no one length. After the
-    MIDI 1.0 detailed specification."""
+    """Bytes in a message of `status`; 0 for what starts none and for SysEx, which has no one length. After
+    the MIDI 1.0 detailed specification."""
     return _LENGTHS[status]
 
 

@@ -147,7 +147,9 @@ class Planner:
         stream.set_chord_bias(controls.adherence if self._has_chart else 0.0)
 
     def _limit(self, turn: Turn, time: float) -> None:
-        limits = limits_of(self._controls, self._player.velocity(time), self._pace.fewest_ticks)
+        limits = limits_of(
+            self._controls, self._player.velocity(time), self._player.density(time), self._pace.fewest_ticks
+        )
         if not turn.has_note:
             limits += (StartBy(Part.PARTNER, tick_of(turn.start - self._began + FIRST_NOTE_WITHIN)),)
         self._stream.set_limits(limits)

@@ -61,15 +61,21 @@ def next_window(snapshot: Snapshot, rules: ChunkRules) -> Decision:
     return Decision(Move.ANSWER, start=snapshot.now, end=end, context=rules.context)
 
 
+BUSY = 6.0
+"""Onsets a second from which the player plays much."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a mode allows: notes from `low` to `high`, `voices` at once, `density` onsets a second, and a
-    loudness of `loudness` times the player's at most (None: any)."""
+    """What a mode allows: notes from `low` to `high`, `voices` at once, `density` onsets a second
+    (`density_beside_much` beside a player who plays much), and a loudness of `loudness` times the player's
+    at most (None: any)."""
 
     low: int = 0
     high: int = 127
     voices: int = 12
     density: float = 20.0
+    density_beside_much: float = 20.0
     loudness: float | None = None
 
 
@@ -77,21 +83,25 @@ ROLES = {
     Mode.ANSWER: Role(),
     Mode.CONTINUOUS: Role(),
     Mode.CHUNK: Role(),
-    Mode.COMP: Role(low=28, high=67, voices=6, density=4.0, loudness=0.9),
+    Mode.COMP: Role(low=28, high=67, voices=6, density=4.0, density_beside_much=2.0, loudness=0.9),
     Mode.SOLO: Role(low=58, high=100, voices=2, density=10.0),
 }
 """Comping stays below the middle of the treble staff, in chords, softer than the lead; a solo above it, one
 or two notes at once."""
 
 
-def limits_of(controls: Controls, player_velocity: float | None, fewest_ticks: int) -> tuple[Limit, ...]:
+def limits_of(
+    controls: Controls, player_velocity: float | None, player_density: float, fewest_ticks: int
+) -> tuple[Limit, ...]:
     """What the partner may play now: the narrower of what the mode and what the controls allow. A register
-    that lies outside the mode's is the user's to have. `fewest_ticks`: see `Pace`."""
+    that lies outside the mode's is the user's to have. `player_density` is in onsets a second;
+    `fewest_ticks`: see `Pace`."""
     role = ROLES[controls.mode]
     low, high = max(role.low, controls.register_low), min(role.high, controls.register_high)
     if low > high:
         low, high = controls.register_low, controls.register_high
-    ticks = max(round(1.0 / v.TICK_SECONDS / min(role.density, controls.density)), fewest_ticks)
+    density = min(role.density, role.density_beside_much) if player_density >= BUSY else role.density
+    ticks = max(round(1.0 / v.TICK_SECONDS / min(density, controls.density)), fewest_ticks)
     limits: tuple[Limit, ...] = (PitchRange(low, high), Polyphony(role.voices), Spacing(ticks))
     if role.loudness is not None and player_velocity is not None:
         limits += (Loudest(v.velocity_bin(max(1, min(127, round(role.loudness * player_velocity))))),)

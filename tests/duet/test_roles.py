@@ -8,7 +8,7 @@ from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.phrases import Mode, Move, Snapshot
 from plugin_bridge.duet.roles import Policies, limits_of
 from plugin_bridge.music import vocabulary as v
-from plugin_bridge.music.grammar import Grammar
+from plugin_bridge.music.grammar import Grammar, Spacing
 
 POLICIES = Policies()
 
@@ -58,7 +58,7 @@ def allowed(mode: Mode, velocity: float | None = None, **changes: object) -> set
     grammar = Grammar()
     for token in (v.PART_BASE + 1, v.VELOCITY_BASE + 10, v.NOTE_ON_BASE + 60, v.SHIFT_BASE + 99):
         grammar.push(token)
-    mask = grammar.mask(limits_of(controls, velocity, 0))
+    mask = grammar.mask(limits_of(controls, velocity, 1.0, 0))
     return set(mask[v.NOTE_ON_BASE : v.NOTE_OFF_BASE].nonzero()[0].tolist())
 
 
@@ -77,7 +77,7 @@ def test_comping_is_softer_than_the_player() -> None:
     controls = Controls(mode=Mode.COMP)
     grammar = Grammar()
     grammar.push(v.PART_BASE + 1)
-    mask = grammar.mask(limits_of(controls, 60.0, 0))
+    mask = grammar.mask(limits_of(controls, 60.0, 1.0, 0))
     louds = mask[v.VELOCITY_BASE :].nonzero()[0]
     assert v.bin_velocity(int(louds.max())) <= 0.9 * 60 + 2
 
@@ -87,7 +87,7 @@ def test_onsets_keep_their_distance_and_chords_do_not() -> None:
     grammar = Grammar()
     for token in (v.PART_BASE + 1, v.VELOCITY_BASE + 10, v.NOTE_ON_BASE + 60):
         grammar.push(token)
-    limits = limits_of(controls, None, 0)
+    limits = limits_of(controls, None, 1.0, 0)
 
     def notes_after(ticks: int) -> bool:
         later = grammar.copy()
@@ -98,3 +98,12 @@ def test_onsets_keep_their_distance_and_chords_do_not() -> None:
     assert [notes_after(ticks) for ticks in (0, 2, 4, 5, 30, 49, 50, 90)] == [
         True, True, True, False, False, False, True, True,
     ]  # fmt: skip
+
+
+def test_beside_a_player_who_plays_much_comping_leaves_room() -> None:
+    def spacing(mode: Mode, density: float) -> int:
+        limits = limits_of(Controls(mode=mode), 60.0, density, 0)
+        return next(limit.ticks for limit in limits if isinstance(limit, Spacing))
+
+    assert spacing(Mode.COMP, 9.0) == 2 * spacing(Mode.COMP, 2.0)
+    assert spacing(Mode.SOLO, 9.0) == spacing(Mode.SOLO, 2.0)

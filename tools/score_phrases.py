@@ -96,7 +96,7 @@ def script(phrases: list[Phrase], clock: bool) -> list[Row]:
         for begin, end, pitch, velocity in phrase.notes:
             rows.append((start + begin, [0x90, pitch, velocity]))
             rows.append((start + end, [0x80, pitch, 0]))
-        back = start + phrase.notes[-1][1] + 2.5 * phrase.beat + LISTENS
+        back = start + max(note[1] for note in phrase.notes) + 2.5 * phrase.beat + LISTENS
         while beat_at < back - 4 * phrase.beat:
             if clock:
                 rows += [(beat_at + step * phrase.beat / 24, [0xF8]) for step in range(24)]
@@ -114,7 +114,7 @@ def judge(phrases: list[Phrase], played: list[Row], recorded: list[Row]) -> dict
         own = strokes[index : index + len(phrase.notes)]
         index += len(phrase.notes)
         shift = own[0][0] - phrase.notes[0][0]
-        end = shift + phrase.notes[-1][1]
+        end = shift + max(note[1] for note in phrase.notes)
         until = strokes[index][0] if index < len(strokes) else end + LISTENS + 3.0
         false += any(own[0][0] + 0.25 < time < own[-1][0] for time in ons)
         answer = [time for time in ons if own[-1][0] < time < until]

@@ -153,7 +153,15 @@ def simulated(options: argparse.Namespace, pieces: list[Path]) -> dict[str, obje
 
     began = time.perf_counter()
     settings = SessionSettings(seed=options.seed, styles=styles, kept=600.0)
-    duet = simulate(Engine(styles[0]), settings, items, options.seconds, send=sent.append, progress=progress)
+    duet = simulate(
+        Engine(styles[0]),
+        settings,
+        items,
+        options.seconds,
+        decision=options.decision,
+        send=sent.append,
+        progress=progress,
+    )
     notes, hanging = judge(sent)
     return {
         "seconds": options.seconds, "took": round(time.perf_counter() - began, 1), "messages_in": len(rows),
@@ -212,6 +220,7 @@ def main() -> int:
     parser.add_argument("pieces", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--decision", type=float, default=0.0012, help="simulated seconds a decision takes")
     parser.add_argument("--style", action="append", help="may be repeated; default: base")
     options = parser.parse_args()
     options.style = options.style or ["base"]

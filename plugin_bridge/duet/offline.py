@@ -102,12 +102,14 @@ def simulate(
     items: Iterable[tuple[float, Item]],
     seconds: float,
     *,
+    decision: float = DECISION,
     send: Callable[[bytes], None] = lambda message: None,
     progress: Callable[[Offline, float], None] = lambda duet, seconds: None,
 ) -> Offline:
     """Play a duet of `seconds` in simulated time, as fast as it computes. `items` come in at the times
-    given, seconds from the start, in order; the clock starts at START. `send` gets the messages that leave,
-    `progress` the duet and the seconds so far, now and then."""
+    given, seconds from the start, in order; the clock starts at START and moves on by `decision` seconds with
+    each look at it. `send` gets the messages that leave, `progress` the duet and the seconds so far, now and
+    then."""
     start = START
     time = VirtualTime(start)
     waiting = deque((start + at, item) for at, item in items)
@@ -115,7 +117,7 @@ def simulate(
     tape.read(start)
 
     def clock() -> float:
-        time.move_to(time.time + DECISION)
+        time.move_to(time.time + decision)
         return time.time
 
     def has_come() -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 
 from plugin_bridge.duet.conductor import Host, Item, Message, Setting
 from plugin_bridge.duet.host_link import HostLink, learnable
+from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.offline import START, replay, simulate
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.ports.fl_link import FlLink
@@ -102,3 +103,32 @@ def test_with_the_grid_at_one_every_onset_falls_on_the_hosts_sixteenths(style, j
         position = line.position(time)
         away = abs(position * 4 - round(position * 4)) / 4 * 60 / line.tempo
         assert away < 0.010, f"{time - START:.3f} s is {away * 1e3:.1f} ms from the grid"
+
+
+def test_after_each_wrap_of_the_loop_the_metrical_position_is_right() -> None:
+    pair, link = linked()
+    around = Surroundings(None, lambda seconds: 0, False)
+    pair.host.tempo, pair.host.selection = 97.0, (0, 6 * 96)  # six quarters: a bar and a half
+    pair.host.play()
+    wraps, right, wrong, before = 0, 0, 0, 0.0
+    settled = pair.time + 0.5
+    for _ in range(4000):
+        pair.run(0.005)
+        position = pair.host.position()
+        if position < before:
+            wraps += 1
+            settled = pair.time + 0.05
+        before = position
+        for item in link.look(pair.time):
+            assert isinstance(item, Host)
+            around.follow(item.timeline)
+        sixteenth = position * 4
+        if pair.time > settled and 0.15 < sixteenth % 1 < 0.85:  # well within one
+            told = around.metre_at(pair.time)
+            # the model is told the nearest sixteenth, counted from 1
+            expected = {int(sixteenth) % 16 + 1, (int(sixteenth) + 1) % 16 + 1}
+            right += told in expected
+            wrong += told not in expected
+    assert wraps >= 4
+    assert wrong == 0
+    assert right > 1500

@@ -4,9 +4,9 @@
     python tools/soak_fl.py --seconds 600
 
 The host is tests/fakes/fl_host.py with the real controller script; the program is `jam --fl` in a process of
-its own, playing along with the grid at 1. Judged by what FL got: hanging notes, notes lost on the way, and how
-far onsets are from the host's sixteenths, all of them, and those later than a quarter of a second after a
-change of the transport.
+its own, playing along with the grid at 1. Judged by what FL got: hanging notes, notes lost on the way, and
+how far onsets are from the host's sixteenths: all of them, and those later than a quarter of a second after
+a change of the transport.
 """
 
 from __future__ import annotations

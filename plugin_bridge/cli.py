@@ -21,6 +21,7 @@ import click
 from plugin_bridge import __version__
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.fl.commands import fl
+from plugin_bridge.render.commands import instruments, render
 
 if TYPE_CHECKING:
     from plugin_bridge.engine.bundle import Style
@@ -85,6 +86,8 @@ def commands() -> None:
 
 
 commands.add_command(fl)
+commands.add_command(render)
+commands.add_command(instruments)
 
 
 @commands.command()

@@ -19,6 +19,7 @@ from plugin_bridge.commands.measure import bench
 from plugin_bridge.commands.play import PLAY
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.fl.commands import fl
+from plugin_bridge.render.commands import instruments, render
 
 PROGRAM = "plugin-bridge"
 
@@ -59,7 +60,7 @@ def commands() -> None:
     """A duet partner that learned your style: play into a port, the partner answers."""
 
 
-for _each in (*PLAY, *LEARN, bench, fl):
+for _each in (*PLAY, *LEARN, bench, fl, render, instruments):
     commands.add_command(_each)
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def render_blocks(
 def _mixed(notes: list[Note], total: int, fade: int, piano: Piano) -> Iterator[Audio]:
     rate = piano.sample_rate
     block = round(_BLOCK_SECONDS * rate)
-    gains = {part: _balance(PAN[part]) for part in Part}
+    gains = {part: balance(PAN[part]) for part in Part}
     if len({note.part for note in notes}) == 1:
-        gains = {part: _balance(0.0) for part in Part}
+        gains = {part: balance(0.0) for part in Part}
     waiting = np.zeros((2, block), np.float32)
     index = 0
     for start in range(0, total, block):
@@ -81,7 +81,7 @@ def _mixed(notes: list[Note], total: int, fade: int, piano: Piano) -> Iterator[A
         yield ready
 
 
-def _balance(pan: float) -> Audio:
+def balance(pan: float) -> Audio:
     """Gains of the two channels for `pan` -1 to 1, of equal power and 1 in the middle: [2, 1]."""
     angle = (pan + 1) * math.pi / 4
     return np.array([[math.cos(angle)], [math.sin(angle)]], np.float32) * np.float32(math.sqrt(2))

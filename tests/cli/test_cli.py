@@ -33,7 +33,7 @@ def refused(done: subprocess.CompletedProcess[str], about: str) -> None:
 COMMANDS = (
     "", "demo", "jam", "generate", "ports", "styles", "doctor", "prepare", "train", "train base",
     "train style", "evaluate",
-    "export", "bench", "bench engine", "bench sampler", "bench duet",
+    "export", "bench", "bench engine", "bench sampler", "bench duet", "render", "instruments",
 )  # fmt: skip
 
 

@@ -11,12 +11,17 @@ here that fewer continuations are drawn.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
 
 HIGH, LOW = 0.7, 0.35
 """Seconds of planning for a second of music."""
+MEMORY = 2.0
+"""Seconds after which the load has mostly forgotten."""
+ENOUGH = 0.2
+"""Seconds of music that the load is judged by at least: notes of one chord gain none."""
 PATIENCE = 1.0
 RECOVERY = 10.0
 REST = 4.0
@@ -73,7 +78,7 @@ class Pace:
         self.steps: deque[PaceStep] = deque(maxlen=_KEPT)
         self.count = 0
         self.highest = Rung.FULL
-        self._load: float | None = None
+        self._took = self._gained = 0.0  # seconds, forgotten with time
         self._high_since: float | None = None
         self._low_since: float | None = None
         self._rest_until = 0.0
@@ -81,17 +86,15 @@ class Pace:
 
     @property
     def load(self) -> float:
-        """Seconds of planning for a second of music, smoothed over about two seconds of it."""
-        return self._load or 0.0
+        """Seconds of planning for a second of music, over about the latest two seconds of it."""
+        return self._took / self._gained if self._gained > 0 else 0.0
 
     def planned(self, time: float, took: float, gained: float) -> None:
         """Planning that ended at `time` took `took` seconds and gained `gained` seconds of music."""
-        if took <= 0 and gained <= 0:
-            return
-        sample = took / max(gained, 1e-3)
-        weight = min(max(gained, took) / 2.0, 1.0)
-        self._load = sample if self._load is None else self._load + weight * (sample - self._load)
-        self._judge(time)
+        keep = math.exp(-max(gained, took) / MEMORY)
+        self._took, self._gained = keep * self._took + took, keep * self._gained + gained
+        if self._gained > ENOUGH:
+            self._judge(time)
 
     def dropped(self, time: float, count: int) -> None:
         """`count` notes came too late so far; any new one is a reason to go up."""
@@ -134,7 +137,7 @@ class Pace:
         self._high_since = self._low_since = None
         if rung is Rung.REST:
             self._rest_until = time + REST
-            self._load = None
+            self._took = self._gained = 0.0
         if rung is not self.rung:
             self.rung = rung
             self.highest = max(self.highest, rung)

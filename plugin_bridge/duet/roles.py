@@ -8,7 +8,7 @@ from plugin_bridge.duet.companion import CompanionRules, accompany
 from plugin_bridge.duet.controls import Controls
 from plugin_bridge.duet.phrases import Decision, Mode, Move, PhraseRules, Snapshot, decide
 from plugin_bridge.music import vocabulary as v
-from plugin_bridge.music.grammar import Limit, Loudest, PitchRange, Polyphony, Spacing
+from plugin_bridge.music.grammar import Limit, Loudest, PitchRange, Polyphony, Spacing, UsefulPedal
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,12 @@ def limits_of(
         low, high = controls.register_low, controls.register_high
     density = min(role.density, role.density_beside_much) if player_density >= BUSY else role.density
     ticks = max(round(1.0 / v.TICK_SECONDS / min(density, controls.density)), fewest_ticks)
-    limits: tuple[Limit, ...] = (PitchRange(low, high), Polyphony(role.voices), Spacing(ticks))
+    limits: tuple[Limit, ...] = (
+        PitchRange(low, high),
+        Polyphony(role.voices),
+        Spacing(ticks),
+        UsefulPedal(),
+    )
     if role.loudness is not None and player_velocity is not None:
         limits += (Loudest(v.velocity_bin(max(1, min(127, round(role.loudness * player_velocity))))),)
     return limits

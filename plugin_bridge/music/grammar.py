@@ -46,6 +46,7 @@ class Grammar:
     pedal: list[bool] = field(default_factory=lambda: [False, False])
     velocity: list[int] = field(default_factory=lambda: [-1, -1])
     onset: list[int] = field(default_factory=lambda: [_LONG_AGO, _LONG_AGO])
+    pressed: list[int] = field(default_factory=lambda: [_LONG_AGO, _LONG_AGO])
     last: Kind = Kind.SPECIAL
     full_shift: bool = True
 
@@ -53,7 +54,7 @@ class Grammar:
         """An independent copy, to come back to after a rewind."""
         return Grammar(
             self.tick, self.part, self.held.copy(), self.fresh.copy(), list(self.pedal),
-            list(self.velocity), list(self.onset), self.last, self.full_shift,
+            list(self.velocity), list(self.onset), list(self.pressed), self.last, self.full_shift,
         )  # fmt: skip
 
     def push(self, token: int) -> None:
@@ -77,6 +78,8 @@ class Grammar:
                 self.held[part, value] = False
             case Kind.PEDAL:
                 self.pedal[part] = bool(value)
+                if value:
+                    self.pressed[part] = self.tick
         self.last = what
 
     def polyphony(self, part: Part) -> int:
@@ -186,6 +189,17 @@ class Spacing:
         if CHORD_TICKS < grammar.tick - grammar.onset[part] < self.ticks:
             mask[_ONS] = 0
             mask[_VELOCITIES] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsefulPedal:
+    """The pedal goes down again only when a note was struck since it last did: where other limits leave no
+    notes, a model would fill the time with the pedal."""
+
+    def apply(self, mask: Mask, grammar: Grammar) -> None:
+        part = grammar.part
+        if part is not None and grammar.onset[part] < grammar.pressed[part]:
+            mask[v.PEDAL_BASE + 1] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def test_after_a_rest_it_tries_again_and_recovers_slowly() -> None:
     time = 0.0
     while not pace.resting(time):
         time = run(pace, time, 0.2, load=2.0)
-    assert pace.resting(time + REST - 0.1)
+    assert pace.resting(time + REST - 0.3)
     assert not pace.resting(time + REST)
     assert pace.rung is Rung.SPACED
     time = run(pace, time + REST, 5 * RECOVERY, load=0.1)
@@ -73,3 +73,14 @@ def test_a_note_that_came_too_late_is_a_reason() -> None:
     assert pace.rung is Rung.SHORT_LOOKAHEAD
     assert [step.rung for step in pace.since(0)] == [Rung.SHORT_LOOKAHEAD]
     assert pace.since(1) == []
+
+
+def test_chords_gain_no_time_and_are_no_load() -> None:
+    pace = Pace()
+    time = 0.0
+    for _ in range(400):
+        for gained in (0.0, 0.0, 0.0, 0.25):  # four notes at once, four times a second
+            time += 0.005
+            pace.planned(time, 0.005, gained)
+    assert abs(pace.load - 0.08) < 0.01
+    assert pace.rung is Rung.FULL

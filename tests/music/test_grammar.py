@@ -25,6 +25,7 @@ from plugin_bridge.music.grammar import (
     PitchRange,
     Polyphony,
     StartBy,
+    UsefulPedal,
 )
 from plugin_bridge.music.tokens import Decoder, Encoder, encode, rows_from_events
 from plugin_bridge.music.vocabulary import Kind
@@ -255,3 +256,25 @@ def test_the_mask_is_written_where_asked() -> None:
     out = np.full(v.SIZE, 9, np.uint8)
     assert Grammar().mask(out=out) is out
     assert set(out.tolist()) == {0, 1}
+
+
+def test_the_pedal_goes_down_again_only_after_a_note() -> None:
+    grammar = Grammar()
+    down, up = v.PEDAL_BASE + 1, v.PEDAL_BASE
+    note = (v.VELOCITY_BASE + 9, v.NOTE_ON_BASE + 60)
+
+    def may_press() -> bool:
+        return bool(grammar.mask([UsefulPedal()])[down])
+
+    grammar.push(v.PART_BASE + 1)
+    assert may_press(), "before the first note, as pianists do"
+    for token in (down, v.SHIFT_BASE + 20, up):
+        grammar.push(token)
+    assert not may_press()
+    for token in (v.SHIFT_BASE + 20, *note, v.SHIFT_BASE + 3):
+        grammar.push(token)
+    assert may_press()
+    grammar.push(down)
+    grammar.push(v.SHIFT_BASE + 5)
+    grammar.push(up)
+    assert not may_press()

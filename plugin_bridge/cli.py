@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from plugin_bridge import __version__
+from plugin_bridge.daemon.commands import register as register_daemon
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.fl.commands import fl
 
@@ -85,6 +86,7 @@ def commands() -> None:
 
 
 commands.add_command(fl)
+register_daemon(commands)
 
 
 @commands.command()

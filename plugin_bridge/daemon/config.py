@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from plugin_bridge.daemon.toml_lines import TomlPath, line_of
-from plugin_bridge.duet.controls import TABLE, Controls, Kind, control
+from plugin_bridge.duet.controls import TABLE, Control, Controls, Kind, control
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 
@@ -219,13 +220,15 @@ def show_config(config: Config) -> str:
             continue
         here = "" if row.name in config.controls else "# "
         value = config.controls.get(row.name, row.default)
-        shown = toml(row.show(value)) if row.kind is Kind.CHOICE else _plain(row.kind, value)
+        shown = toml(plain_value(row, value))
         lines.append(f"{here}{row.name} = {shown}  # {row.what}: {row.range}")
     return "\n".join(lines) + "\n"
 
 
 def toml(value: Any) -> str:
-    """A text, a number or a list of texts as TOML writes it."""
+    """A text, a number, a truth or a list of texts as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, str):
         escaped = "".join(
             f"\\{each}" if each in '"\\' else each if each.isprintable() else f"\\U{ord(each):08x}"
@@ -235,12 +238,6 @@ def toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml, value))}]"
     return repr(value)
-
-
-def _plain(kind: Kind, value: float) -> str:
-    if kind is Kind.SWITCH:
-        return "true" if value else "false"
-    return repr(int(value)) if kind is Kind.WHOLE else repr(float(value))
 
 
 def _controls(found: Any, text: str, path: Path) -> dict[str, float]:
@@ -261,21 +258,35 @@ def _controls(found: Any, text: str, path: Path) -> dict[str, float]:
 
 
 def control_value(name: str, value: Any) -> float:
-    """The number of a control from a value as TOML or JSON has it: a number, a choice's name, or a truth for
-    a switch. BridgeError names the control and what it takes."""
+    """The number of a control from a value as TOML or JSON has it: a number, a truth for a switch, one of the
+    names for a choice. BridgeError names the control and what it takes."""
     row = control(name)
-    if isinstance(value, bool):
-        if row.kind not in (Kind.SWITCH, Kind.TRIGGER):
-            raise BridgeError(f"{row.name} must be {row.range}")
-        return float(value)
-    if isinstance(value, str):
-        return row.parse(value)
-    if isinstance(value, int | float) and row.kind is not Kind.CHOICE:
-        try:
-            return row.check(float(value))
-        except OverflowError:
-            pass
-    raise BridgeError(f"{row.name} must be {row.range}")
+    match row.kind:
+        case Kind.SWITCH | Kind.TRIGGER:
+            if isinstance(value, bool):
+                return float(value)
+            raise BridgeError(f"{row.name} must be true or false")
+        case Kind.CHOICE:
+            if isinstance(value, str) and value in row.choices:
+                return row.parse(value)
+        case _:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                with suppress(OverflowError):
+                    return row.check(float(value))
+    raise BridgeError(f"{row.name} {value!r:.40} must be {row.range}")
+
+
+def plain_value(row: Control, number: float) -> float | int | bool | str:
+    """A control's number as TOML and JSON write it; `control_value` reads it again."""
+    match row.kind:
+        case Kind.SWITCH | Kind.TRIGGER:
+            return bool(number)
+        case Kind.CHOICE:
+            return row.choices[int(number)]
+        case Kind.WHOLE:
+            return int(number)
+        case _:
+            return float(number)
 
 
 def _leaves(found: Mapping[str, Any], above: TomlPath = ()) -> list[TomlPath]:

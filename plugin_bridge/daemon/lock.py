@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from plugin_bridge.errors import BridgeError
+
+PATIENCE = 4
+"""How often a lock is asked for before it is taken to be held for good."""
 
 
 class InstanceLock:
@@ -18,7 +23,7 @@ class InstanceLock:
         self._path = path
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
-            _lock(self._handle)
+            _insist(self._handle)
         except OSError:
             holder = os.read(self._handle, 32).strip().decode("ascii", "replace") or "unknown"
             os.close(self._handle)
@@ -44,6 +49,31 @@ class InstanceLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock at `path`."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock(handle)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _insist(handle: int) -> None:
+    """Lock; `is_held` of another process may be in the way for a moment."""
+    for _ in range(PATIENCE - 1):
+        with suppress(OSError):
+            _lock(handle)
+            return
+        time.sleep(0.05)
+    _lock(handle)
 
 
 if sys.platform == "win32":

@@ -5,8 +5,9 @@ goes to every output. When an input is lost, the notes and pedals that it held a
 When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends. The rest
 goes on meanwhile.
 
-Threads: the reader fetches messages, a thousand times a second while music plays and a hundred times when
-nothing has come or gone for a while, and calls the callback; arrival times do not suffer (see `arrival`).
+Threads: the reader fetches messages and calls the callback: a thousand times a second while music plays, and
+forty times when nothing has come or gone for a while, so that waiting costs little. The first note after a
+silence is seen, and may be dated, so much later; those after it are dated exactly (see `arrival`).
 The keeper looks at the MIDI system and opens and frees ports, which may take as long as the system takes.
 An open port is shared: `_reading` is held while inputs are fetched from or taken out, `_sending` while
 outputs are sent to or taken out; a port is freed only after that. All public methods may be called from any
@@ -36,12 +37,13 @@ from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.4
 RETRY_SECONDS = 1.0
 """How long a port that could not be opened is left alone."""
-BUSY_POLL, QUIET_POLL = 0.001, 0.01
-QUIET_AFTER = 3.0
-GONE_SECONDS = 0.02
+BUSY_POLL, QUIET_POLL = 0.001, 0.025
+"""Seconds between two fetches."""
+QUIET_AFTER = 10.0
+GONE_SECONDS = 0.05
 """How often the reader asks whether the system is still there."""
 LEAVING_SECONDS = 0.01
 """How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
@@ -136,6 +138,8 @@ class Patchbay:
 
     def follow(self, connections: Connections) -> None:
         """Connect by these patterns from now on; what they do not mean is let go."""
+        if connections == self._connections:
+            return
         self._connections = connections
         self._retry.clear()
         self._changes += 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plugin_bridge.daemon.service_commands import service
 from plugin_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _PATH = click.Path(path_type=Path)
 
 def register(commands: click.Group) -> None:
     """Add all commands of the daemon."""
-    for each in (daemon, config, status, page, ctl):
+    for each in (daemon, config, status, page, ctl, service):
         commands.add_command(each)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from plugin_bridge.errors import BridgeError
@@ -25,9 +26,12 @@ from plugin_bridge.ports.rtmidi_objects import (
     open_port,
     refuse_taken_name,
 )
-from plugin_bridge.ports.transport import Probes, Transport, rtmidi_problem
+from plugin_bridge.ports.transport import Probes, Transport, jack_problem, rtmidi_problem
 
 LOCAL_NAME = "Plugin Bridge"
+PATIENT_SECONDS = 15.0
+"""How long a JACK server that shows may take to answer. One whose client was killed can take five seconds,
+and giving up on it kills another client."""
 BLIND_SECONDS = 30.0
 """How often a JACK server that shows no socket is asked for, which takes a child process."""
 
@@ -87,7 +91,8 @@ class RtmidiSystem:
     def __init__(
         self, wanted: Transport | None = None, probes: Probes | None = None, clock: Clock = now
     ) -> None:
-        self._wanted, self._probes, self._clock = wanted, probes or Probes(), clock
+        self._wanted, self._clock = wanted, clock
+        self._probes = probes or Probes(jack=partial(jack_problem, PATIENT_SECONDS))
         self._transport: Transport = "loopback"
         self._watch: JackWatch | None = None
         self._opened: dict[int, tuple[Direction, Any]] = {}

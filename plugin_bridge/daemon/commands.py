@@ -20,7 +20,7 @@ _PATH = click.Path(path_type=Path)
 
 def register(commands: click.Group) -> None:
     """Add all commands of the daemon."""
-    for each in (daemon, config, status, page, ctl, service):
+    for each in (daemon, config, status, page, ctl, service, setup):
         commands.add_command(each)
 
 
@@ -31,6 +31,19 @@ def daemon() -> None:
     from plugin_bridge.daemon.process import run_daemon
 
     run_daemon(user_folders(), click.echo)
+
+
+@click.command()
+def setup() -> None:
+    """Set everything up: asks which keyboard, which DAW, and whether to start at each login."""
+    from plugin_bridge.daemon.folders import user_folders
+    from plugin_bridge.daemon.services.service import this_service
+    from plugin_bridge.daemon.setup import Machine, set_up
+    from plugin_bridge.daemon.terminal import Terminal, install_fl
+    from plugin_bridge.ports.midi_ports import list_ports
+
+    if not set_up(user_folders(), Machine(list_ports, this_service, install_fl), Terminal()):
+        raise click.exceptions.Exit(1)
 
 
 # the configuration

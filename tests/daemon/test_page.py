@@ -108,9 +108,9 @@ def test_a_control_changes_the_daemon_and_the_daemon_the_control(page: Any, runn
     running.ask("PUT", "/api/controls/register_low", {"value": 40})
     assert wait_for(lambda: slider.get_attribute("value") == "40")
     running.ask("PUT", "/api/controls/register_low", {"value": 24})
-    page.find_element(By.CSS_SELECTOR, "input[name=mode][value=continuous]").click()
+    page.find_element(By.CSS_SELECTOR, "input[name=mode][value=continuous]").send_keys(Keys.SPACE)
     assert wait_for(lambda: running.daemon.control.values()["mode"] == 1)
-    page.find_element(By.CSS_SELECTOR, "input[name=mode][value=answer]").click()
+    page.find_element(By.CSS_SELECTOR, "input[name=mode][value=answer]").send_keys(Keys.SPACE)
     assert wait_for(lambda: running.daemon.control.values()["mode"] == 0)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/port_rounds.py --rounds 200 [--json]
 
 Starts a JACK server of its own without hardware (jackd must be installed). A partner's ports play all the
-while. The keyboard and the synthesizer are clients in a process of their own, which is killed or ended in
-the middle of notes. A round is over when everything is connected again. Judged is what the synthesizer
+while. The keyboard and the synthesizer are clients in a process of their own, which ends in the
+middle of notes. A round is over when everything is connected again. Judged is what the synthesizer
 got and what the partner heard: a note left sounding is a hung note. Exit status 1 when a round fails.
 """
 
@@ -34,13 +34,20 @@ from plugin_bridge.ports.port_system import RtmidiSystem
 PATIENCE = 15.0
 
 _DEVICE = """
-import sys, time, rtmidi
+import signal, sys, time, rtmidi
 kind, name = sys.argv[1:]
 port = (rtmidi.MidiOut if kind == "keys" else rtmidi.MidiIn)(rtmidi.API_UNIX_JACK, name=name)
 port.open_virtual_port(name)
+going = True
+
+def stop(*_):
+    global going
+    going = False
+
+signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
 pitch = 0
-while True:
+while going:
     if kind == "keys":
         pitch = (pitch + 1) % 128
         port.send_message([0x90, pitch, 64])
@@ -53,6 +60,9 @@ while True:
             print(bytes(got[0]).hex(), flush=True)
         else:
             time.sleep(0.001)
+port.close_port()
+time.sleep(0.05)
+port.delete()
 """
 
 
@@ -74,10 +84,15 @@ class Device:
         for line in self._process.stdout:
             self._held.follow(bytes.fromhex(line))
 
-    def kill(self) -> None:
-        """Pull the plug."""
-        self._process.kill()
-        self._process.wait()
+    def leave(self) -> None:
+        """Its port vanishes, in the middle of its notes, as that of a device whose plug is pulled. (A client
+        that is killed instead holds up jackd itself, and all its clients, for seconds.)"""
+        self._process.terminate()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:  # its server has gone
+            self._process.kill()
+            self._process.wait()
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -143,7 +158,7 @@ def play(
             if what == "server":
                 stop_jack(servers[-1])
             for each in lost:
-                devices[each].kill()
+                devices[each].leave()
             time.sleep(chance.uniform(0.3, 1.0))
             if what == "server":
                 servers.append(restart())
@@ -159,10 +174,10 @@ def play(
         leaked = threading.active_count() - threads, _handles() - handles
         playing.set()
         player.join()
-        devices["keys"].kill()
-        wait_for(lambda: not heard and not synth_held)  # jackd takes seconds to miss a client that was killed
+        devices["keys"].leave()
+        wait_for(lambda: not heard and not synth_held)
         hung = len(heard), len(synth_held)
-    devices["synth"].kill()
+    devices["synth"].leave()
     ordered = sorted(times)
     return {
         "rounds": rounds, "reconnected": len(times), "hung_notes": sum(hung),

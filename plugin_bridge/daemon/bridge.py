@@ -236,9 +236,9 @@ class Bridge:
             try:
                 self._begin()
                 self._restarts += 1
-            except (BridgeError, OSError) as error:
+            except Exception as error:  # whatever it is, the next try may go well
                 if str(error) != self._problem:
-                    logger.error("the duet cannot be started: %s; it is tried again", error)
+                    logger.exception("the duet cannot be started: %s; it is tried again", error)
                 self._problem = str(error)
 
     def _failed(self) -> str:
@@ -259,7 +259,10 @@ class Bridge:
         return problem
 
     def _finish(self, session: DuetSession) -> None:
-        session.stop()
+        try:
+            session.stop()
+        except Exception:
+            logger.exception("the duet did not end in order")
         if session.recording.player_notes + session.recording.partner_notes == 0:
             return
         try:

@@ -164,11 +164,14 @@ def status(token: bool, as_json: bool) -> None:
 @click.option("--print", "only_print", is_flag=True, help="Print the address, with its token, and no more.")
 def page(only_print: bool) -> None:
     """Open the daemon's page in the browser."""
+    from plugin_bridge.daemon.folders import user_folders
+    from plugin_bridge.daemon.page_opener import write_opener
+
     client = _client()
     if only_print:
         click.echo(client.page())
         return
-    if click.launch(client.page()) != 0:
+    if click.launch(str(write_opener(user_folders().state, client.page()))) != 0:
         raise BridgeError("no browser could be opened: plugin-bridge page --print prints the address")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_left
 from collections import deque
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ KEPT = 8192
 AHEAD = 2.0
 """Seconds of beats to come."""
 MOST_PLANNED = 256
+MOST_CHORDS = 16
 MOST_BEATS = 64
 BEATS_IN_BAR = 4
 
@@ -62,9 +64,9 @@ class Reader:
         self._plan: list[Row] = []
 
     def frame(self, session: DuetSession | None, time: float) -> dict[str, Any]:
-        """What is new by `time`: `events`; `chords` as [time, name]; `beats` that have passed as
-        [time, 1 on a bar's first, 0 on others, -1 where the bar is not known]; `ahead`, beats to come, and
-        `plan`, the provisional events, where they changed."""
+        """What is new by `time`: `events`; `chords` as [time, name], with those of the next seconds; `beats`
+        that have passed as [time, 1 on a bar's first, 0 on others, -1 where the bar is not known]; `ahead`,
+        beats to come, and `plan`, the provisional events, where they changed."""
         events, self._count = self._feed.since(self._count)
         events, self._first = [*self._first, *events], []
         frame: dict[str, Any] = {"time": round(time, 4)}
@@ -75,11 +77,12 @@ class Reader:
         around = session.around
         if around is not self._around:
             self._around, self._spans = around, 0
-        spans = around.spans
-        if len(spans) > self._spans:
-            new = spans[max(self._spans, len(spans) - MOST_PLANNED) :]
-            frame["chords"] = [[round(session.began + each.start, 4), str(each.chord or "")] for each in new]
-            self._spans = len(spans)
+        spans, began = around.spans, session.began
+        reached = bisect_left(spans, time + AHEAD - began, key=lambda span: span.start)
+        if reached > self._spans:  # a given chart goes on for hours: only what is near is told
+            new = spans[max(self._spans, reached - MOST_CHORDS) : reached]
+            frame["chords"] = [[round(began + each.start, 4), str(each.chord or "")] for each in new]
+            self._spans = reached
         passed = beats(session, max(self._beats_to, time - AHEAD), time)
         self._beats_to = time
         if passed:

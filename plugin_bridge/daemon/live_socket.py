@@ -45,8 +45,8 @@ def live_socket(control: Control) -> Callable[[WebSocket], Awaitable[None]]:
                 await _tell(socket, control, listening)
             finally:
                 listening.cancel()
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            pass  # the page has gone
+        except (WebSocketDisconnect, RuntimeError, OSError) as error:
+            logger.debug("a page has gone: %r", error)
         finally:
             clients -= 1
 

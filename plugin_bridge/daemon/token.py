@@ -19,11 +19,16 @@ def make_token(path: Path) -> str:
         return read_token(path)
     except BridgeError:
         token = secrets.token_urlsafe(32)
-        with atomic_path(path) as temporary:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(token + "\n")
+        write_private(path, token + "\n")
         return token
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only the user can read, from its first byte on; it appears whole."""
+    with atomic_path(path) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def read_token(path: Path) -> str:

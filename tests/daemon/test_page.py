@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +24,6 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="needs chromium and chromium-driver (apt-get install both)"
 )
-PICTURES = os.environ.get("PLUGIN_BRIDGE_PICTURES")
-"""A folder: the page's pictures for the documentation are written there."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> bool:

@@ -15,6 +15,7 @@ from daemon.conftest import Running
 from starlette.types import Scope
 
 from plugin_bridge.daemon.guard import MOST_BODY, refusal
+from plugin_bridge.daemon.page_opener import write_opener
 from plugin_bridge.daemon.token import make_token, read_token
 from plugin_bridge.errors import BridgeError
 
@@ -152,6 +153,14 @@ def test_every_answer_forbids_what_a_page_of_ours_does_not_need(running: Running
         assert headers["x-content-type-options"] == "nosniff"
         assert "access-control-allow-origin" not in headers
         assert "server" not in headers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_the_file_that_opens_the_page_is_the_users_alone(tmp_path: Path) -> None:
+    for _ in range(2):
+        path = write_opener(tmp_path, 'http://127.0.0.1:1/#token="x"')
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert "url=http://127.0.0.1:1/#token=&quot;x&quot;" in path.read_text()
 
 
 def test_two_hosts_are_none() -> None:

@@ -89,8 +89,10 @@ export class Roll {
       const next = this.chords[index + 1]?.[0] ?? Infinity;
       if (next < now - PAST) continue;
       context.fillStyle = colours.text;
+      context.globalAlpha = time <= now ? 1 : 0.5;
       context.fillText(name || "·", Math.max(x(time), 0) + 4, 11);
     }
+    context.globalAlpha = 1;
     if (this.chordOutput.value !== last) this.chordOutput.value = last;
     const rect = (from, to, pitch, colour, alpha) => {
       context.globalAlpha = alpha;

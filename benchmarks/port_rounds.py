@@ -117,12 +117,23 @@ def main() -> int:
         log = Path(folder) / "jackd.log"
         servers = [start_jack(name, log)]
         try:
-            report = play(options.rounds, chance, servers, lambda: start_jack(name, log))
+            report = play(options.rounds, chance, servers, lambda: start_again(name, log))
         finally:
             stop_jack(servers[-1])
     print(json.dumps(report) if options.json else "\n".join(f"{key}: {report[key]}" for key in report))
     good = report["reconnected"] == report["rounds"] and report["hung_notes"] == 0
     return 0 if good and not report["leaked_threads"] and not report["leaked_handles"] else 1
+
+
+def start_again(name: str, log: Path) -> JackServer:
+    """A server in the place of one that has just been stopped, which may take a while to let go of it."""
+    for _ in range(4):
+        try:
+            return start_jack(name, log)
+        except RuntimeError as error:
+            problem = error
+            time.sleep(1.0)
+    raise problem
 
 
 def play(
@@ -139,7 +150,7 @@ def play(
     )
     patchbay.listen(lambda message, _: heard.follow(message))
     playing = threading.Event()
-    player = threading.Thread(target=_play_on, args=(patchbay, playing))
+    player = threading.Thread(target=_play_on, args=(patchbay, playing), daemon=True)
 
     def whole() -> bool:
         return sum(port.connected for port in patchbay.view().ports) == 4

@@ -46,14 +46,14 @@ def parsed(definition: bytes) -> RawConfigParser:
 
 
 def test_the_unit_says_what_systemd_documents(tmp_path: Path) -> None:
-    found = parsed(unit(tmp_path, Manager(), JACK_DEFAULT_SERVER="my 50%").definition())
+    found = parsed(unit(tmp_path, Manager(), JACK_DEFAULT_SERVER="my 50% $5").definition())
     service = found["Service"]
     assert service["Type"] == "notify"
     assert service["Restart"] == "on-failure"
     assert int(service["WatchdogSec"]) > 2
     assert float(service["RestartSec"]) < int(service["RestartMaxDelaySec"])
     assert service["ExecStart"] == '"/opt/my python/bin/python" "-P" "-m" "plugin_bridge.cli" "daemon"'
-    assert service["Environment"] == '"JACK_DEFAULT_SERVER=my 50%%"'
+    assert service["Environment"] == '"JACK_DEFAULT_SERVER=my 50%% $5"'
     assert found["Unit"]["StartLimitIntervalSec"] == "0"  # it is never given up
     assert found["Install"]["WantedBy"] == "default.target"
 
@@ -79,6 +79,7 @@ def test_a_unit_is_installed_twice_and_removed_twice(tmp_path: Path) -> None:
     assert there.install()[0].endswith("is as it should be")
     words = [" ".join(each[2:]) for each in manager.asked]
     assert words[:4] == ["show-environment", "daemon-reload", f"enable {NAME}", f"restart {NAME}"]
+    assert words[4:8] == ["show-environment", "daemon-reload", f"enable {NAME}", f"start {NAME}"]
     assert there.uninstall() == [f"removed {there.file}"]
     assert f"disable --now {NAME}" in [" ".join(each[2:]) for each in manager.asked]
     assert there.uninstall()[0].endswith("nothing to do")

@@ -64,17 +64,18 @@ class UserUnit:
     def definition(self) -> bytes:
         """The unit."""
         lines = [f"Environment={_quoted(f'{name}={value}')}\n" for name, value in self._environment().items()]
-        command = " ".join(map(_quoted, self._command()))
+        command = " ".join(_quoted(word).replace("$", "$$") for word in self._command())
         return _UNIT.format(command=command, environment="".join(lines)).encode()
 
     def install(self) -> list[str]:
         """Write the unit, enable it and start it (again, where it has changed)."""
+        changed = not self.file.is_file() or self.file.read_bytes() != self.definition()
         done = [write_definition(self.file, self.definition())]
         if not self._manager():
             return [*done, "systemd does not run for this user: the unit counts from the next login on"]
         self._insist("daemon-reload")
         self._insist("enable", NAME)
-        self._insist("restart", NAME)
+        self._insist("restart" if changed else "start", NAME)  # a duet that is played is not interrupted
         return [*done, "it is started now, and at each login"]
 
     def uninstall(self) -> list[str]:
@@ -112,6 +113,6 @@ class UserUnit:
 
 
 def _quoted(text: str) -> str:
-    """A word of ExecStart= or Environment=: quoted, with specifiers and variables taken literally."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    """A word, quoted, with specifiers taken literally. (Variables are known to ExecStart= only.)"""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'

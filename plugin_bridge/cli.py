@@ -17,6 +17,7 @@ from plugin_bridge import __version__
 from plugin_bridge.commands.learn import LEARN
 from plugin_bridge.commands.measure import bench
 from plugin_bridge.commands.play import PLAY
+from plugin_bridge.daemon.commands import register as register_daemon
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.fl.commands import fl
 from plugin_bridge.render.commands import instruments, render
@@ -62,6 +63,7 @@ def commands() -> None:
 
 for _each in (*PLAY, *LEARN, bench, fl, render, instruments):
     commands.add_command(_each)
+register_daemon(commands)
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ ALLOWED = {
     "engine": {"music"},
     "ports": {"music"},
     "duet": {"music", "engine", "ports"},
-    "daemon": {"music", "engine", "ports", "duet"},
+    "daemon": {"music", "engine", "ports", "duet", "fl"},
     "render": {"music", "engine"},
     "fl": {"music", "ports"},
 }

@@ -397,9 +397,11 @@ def styles(as_json: bool) -> None:
 @json_option
 def doctor(as_json: bool) -> None:
     """Check what a duet needs, and say how to mend what is wrong. Exit status 1 when something is."""
+    from plugin_bridge.daemon.doctor import examine_daemon
+    from plugin_bridge.daemon.folders import user_folders
     from plugin_bridge.duet.doctor import examine
 
-    findings = examine()
+    findings = [*examine(), *examine_daemon(user_folders())]
     if as_json:
         print_json([finding.to_json() for finding in findings])
     for finding in () if as_json else findings:

@@ -162,6 +162,17 @@ class Partner:
         """The clock of its world."""
         return self._world.now()
 
+    @property
+    def looks_again(self) -> float:
+        """When it means to look again, clock seconds; long past where the worker hangs. Any may ask."""
+        return self._expected
+
+    def planned(self) -> tuple[Event, ...]:
+        """What is planned and not final yet, clock seconds, the next first. Any thread may ask: a plan that
+        is just being changed is seen as it was or as it will be."""
+        turn = self._turn
+        return () if turn is None else tuple(event for each in tuple(turn.plan) for event in each.events)
+
     # what it does
 
     def play(self) -> float:

@@ -7,7 +7,7 @@ ask.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from plugin_bridge.duet.scheduler import Sent
@@ -19,7 +19,8 @@ KEPT_SECONDS = 30 * 60.0
 
 
 class Recording:
-    """The latest `kept` seconds of a duet. Event times are clock seconds."""
+    """The latest `kept` seconds of a duet. Event times are clock seconds. `on_event` gets each event as it is
+    added, in the thread that adds it; it must return at once."""
 
     def __init__(self, kept: float = KEPT_SECONDS) -> None:
         self._kept = kept
@@ -27,6 +28,7 @@ class Recording:
         self._left: deque[Sent] = deque()
         self._held: set[int] = set()
         self.player_notes = self.partner_notes = 0
+        self.on_event: Callable[[Event], None] = lambda event: None
 
     @property
     def hung_notes(self) -> int:
@@ -76,6 +78,7 @@ class Recording:
     def _add(self, event: Event) -> None:
         part = self._parts[event.part]
         part.append(event)
+        self.on_event(event)
         while part[0].time < event.time - self._kept:
             part.popleft()
 

@@ -152,6 +152,11 @@ class DuetSession:
         """The clock when the session started."""
         return self._began
 
+    @property
+    def around(self) -> Surroundings:
+        """Chords and beat, which belong to the worker while the session runs; others may look."""
+        return self._around
+
     def wait(self, seconds: float | None = None) -> None:
         """Let the duet go on for `seconds` (None: for ever), until it fails or `end` is called. Raises what
         made it fail."""

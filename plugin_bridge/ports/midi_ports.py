@@ -12,14 +12,8 @@ from dataclasses import dataclass
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.loopback import Loopback, loopback_pair
-from plugin_bridge.ports.rtmidi_ports import (
-    NO_VIRTUAL_PORTS,
-    Endpoint,
-    Existing,
-    RtmidiPorts,
-    Virtual,
-    port_names,
-)
+from plugin_bridge.ports.rtmidi_objects import NO_VIRTUAL_PORTS, Endpoint, Existing, Virtual
+from plugin_bridge.ports.rtmidi_ports import RtmidiPorts, port_names
 from plugin_bridge.ports.transport import (
     Probes,
     Transport,

@@ -12,8 +12,13 @@ _ALSA_ADDRESS = re.compile(r"\s\d+:\d+$")  # "Client:Port 128:0"
 
 def short_name(name: str) -> str:
     """The port's own name without its client and without ALSA's address: "Piano:Out 128:0" is "Out"."""
-    bare = _ALSA_ADDRESS.sub("", name)
+    bare = bare_name(name)
     return bare.partition(":")[2] or bare
+
+
+def bare_name(name: str) -> str:
+    """The name without ALSA's address, which changes from one connecting to the next."""
+    return _ALSA_ADDRESS.sub("", name)
 
 
 def choose_port(wanted: str | int, names: Sequence[str], direction: str) -> int:

@@ -19,18 +19,26 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START
-from plugin_bridge.ports.names import choose_port, short_name
+from plugin_bridge.ports.rtmidi_objects import (
+    Endpoint,
+    ErrorLog,
+    Virtual,
+    choose,
+    free_port,
+    new_port,
+    open_port,
+    refuse_taken_names,
+)
 from plugin_bridge.ports.splitter import Splitter
-from plugin_bridge.ports.transport import Transport, forbid_jack_autostart, rtmidi_api
+from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
@@ -38,31 +46,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.001
 WATCH_SECONDS = 0.02
 JOIN_SECONDS = 5.0
-JACK_SETTLE_SECONDS = 0.05
-QUEUE_MESSAGES = 8192
-
-NO_VIRTUAL_PORTS = (
-    "Windows has no virtual MIDI ports of its own: install loopMIDI (or Windows MIDI Services), create the "
-    "ports {input!r} and {output!r} there, and open them by name"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Virtual:
-    """A new port of this name, which other programs connect to."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Existing:
-    """A port that is there already: its name, a part of its name, or its number."""
-
-    wanted: str | int
-    local_name: str = "Plugin Bridge"
-
-
-Endpoint: TypeAlias = Virtual | Existing
 
 
 class RtmidiPorts:
@@ -81,22 +64,22 @@ class RtmidiPorts:
         self._received = self._sent = self._failed = 0
         self._splitter = Splitter()
         self._lost: str | None = None
-        self._errors = _ErrorLog()
+        self._errors = ErrorLog()
         with contextlib.ExitStack() as opened:
             self._watch = JackWatch.of_running_server() if transport == "jack" else None
             if self._watch is not None:
                 opened.callback(self._watch.close)
-            self._in: Any = _new(transport, "input", source, self._errors)
-            opened.callback(_free, self._in)
-            self._out: Any = _new(transport, "output", target, self._errors)
-            opened.callback(_free, self._out)
+            self._in: Any = new_port(transport, "input", source, self._errors)
+            opened.callback(free_port, self._in)
+            self._out: Any = new_port(transport, "output", target, self._errors)
+            opened.callback(free_port, self._out)
             # Both are chosen before either is opened, so that no end of ours is among what is chosen from.
-            _refuse_taken_names(self._in, self._out, source, target)
-            chosen_source = _choose(self._in, source, "input")
-            chosen_target = _choose(self._out, target, "output")
+            refuse_taken_names(self._in, self._out, source, target)
+            chosen_source = choose(self._in, source, "input")
+            chosen_target = choose(self._out, target, "output")
             self._in.ignore_types(sysex=False, timing=False, active_sense=False)
-            _open(self._in, chosen_source, "input", self._errors)
-            _open(self._out, chosen_target, "output", self._errors)
+            open_port(self._in, chosen_source, "input", self._errors)
+            open_port(self._out, chosen_target, "output", self._errors)
             self.input_name, self.output_name = chosen_source.name, chosen_target.name
             opened.pop_all()
         self._reader = threading.Thread(target=self._read, name="midi-input", daemon=True)
@@ -154,10 +137,10 @@ class RtmidiPorts:
         with self._send_lock:
             target, self._out = self._out, None
             if target is not None:
-                _free(target)
+                free_port(target)
             if self._in is not None and not keep_input:
                 source, self._in = self._in, None
-                _free(source)
+                free_port(source)
 
     def _raise_if_lost(self) -> None:
         if self._lost is None and self._watch is not None and self._watch.gone():
@@ -213,112 +196,12 @@ class RtmidiPorts:
 
 def port_names(transport: Transport) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the inputs and of the outputs that can be opened now. BridgeError when asking fails."""
-    errors = _ErrorLog()
+    errors = ErrorLog()
     names: list[tuple[str, ...]] = []
     for direction in ("input", "output"):
-        port = _new(transport, direction, Virtual("Plugin Bridge list"), errors)
+        port = new_port(transport, direction, Virtual("Plugin Bridge list"), errors)
         try:
             names.append(tuple(port.get_ports()))
         finally:
-            _free(port)
+            free_port(port)
     return names[0], names[1]
-
-
-class _ErrorLog:
-    """Collects what RtMidi reports, from any thread, instead of raising inside its C++ frames."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def __call__(self, kind: int, text: str, _data: object = None) -> None:
-        import rtmidi
-
-        warning = kind in (rtmidi.ERRORTYPE_WARNING, rtmidi.ERRORTYPE_DEBUG_WARNING)
-        if warning and "error sending" not in text:
-            logger.warning("%s", text)
-        else:
-            self._texts.append(text)
-
-    def raise_for(self, what: str) -> None:
-        if self._texts:
-            text, self._texts = self._texts[0], []
-            raise BridgeError(f"{what}: {text}")
-
-
-def _new(transport: Transport, direction: str, endpoint: Endpoint, errors: _ErrorLog) -> Any:
-    """A closed RtMidi object. JACK shows its client by the port's name, ALSA by the program's."""
-    import rtmidi
-
-    forbid_jack_autostart()
-    port_name = endpoint.name if isinstance(endpoint, Virtual) else endpoint.local_name
-    client = port_name if transport == "jack" else "Plugin Bridge"
-    api = rtmidi_api(transport)
-    if api not in rtmidi.get_compiled_api():  # RtMidi would silently take another one
-        raise BridgeError(f"python-rtmidi was built without {transport}: choose another MIDI transport")
-    try:
-        if direction == "input":
-            port = rtmidi.MidiIn(api, name=client, queue_size_limit=QUEUE_MESSAGES)
-        else:
-            port = rtmidi.MidiOut(api, name=client)
-    except (RuntimeError, OSError) as error:
-        raise BridgeError(f"MIDI transport {transport} cannot be used: {error}") from error
-    port.set_error_callback(errors)
-    return port
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """An existing port: the `occurrence`-th of this full name, to be joined under `local_name`."""
-
-    name: str
-    occurrence: int
-    local_name: str
-
-
-def _choose(port: Any, endpoint: Endpoint, direction: str) -> Virtual | _Chosen:
-    if isinstance(endpoint, Virtual):
-        return endpoint
-    names = port.get_ports()
-    index = choose_port(endpoint.wanted, names, direction)
-    return _Chosen(names[index], names[:index].count(names[index]), endpoint.local_name)
-
-
-def _open(port: Any, chosen: Virtual | _Chosen, direction: str, errors: _ErrorLog) -> None:
-    what = f"MIDI {direction} {chosen.name!r} cannot be opened"
-    try:
-        if isinstance(chosen, Virtual):
-            port.open_virtual_port(chosen.name)
-        else:
-            numbers = [i for i, name in enumerate(port.get_ports()) if name == chosen.name]
-            if len(numbers) <= chosen.occurrence:
-                raise BridgeError(f"{what}: it has just gone; list the ports again")
-            port.open_port(numbers[chosen.occurrence], name=chosen.local_name)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BridgeError(f"{what}: {error}; is another program using it?") from error
-    errors.raise_for(what)
-
-
-def _refuse_taken_names(reading: Any, writing: Any, source: Endpoint, target: Endpoint) -> None:
-    """Two ports of one name leave a DAW to guess which it talks to. A port of ours is seen from the
-    other side: a virtual input stands among the outputs that can be opened."""
-    for endpoint, others in ((source, writing), (target, reading)):
-        if isinstance(endpoint, Virtual) and endpoint.name in map(short_name, others.get_ports()):
-            raise BridgeError(
-                f"a MIDI port named {endpoint.name!r} is there already: "
-                "stop the other Plugin Bridge, or choose another port name"
-            )
-
-
-def _free(port: Any) -> None:
-    """Close and delete at once; waiting for the garbage collector would leave a virtual port standing.
-
-    jack2 tells a client of a changed graph in a thread that reads the client's list of ports without a
-    lock. Freeing the client while the change that closing made is still being told crashes the process
-    now and then: in 6 of 12 runs of up to 300 cycles without a pause, in none of 12 with 20 ms.
-    """
-    import rtmidi
-
-    port.close_port()
-    if port.get_current_api() == rtmidi.API_UNIX_JACK:
-        time.sleep(JACK_SETTLE_SECONDS)
-    port.delete()

@@ -69,8 +69,8 @@ def alsa_problem() -> str | None:
     return None
 
 
-def jack_problem() -> str | None:
-    """Why JACK cannot be used, or None.
+def jack_problem(patience: float = JACK_PROBE_SECONDS) -> str | None:
+    """Why JACK cannot be used, or None. A server that does not answer is given `patience` seconds.
 
     Asked in a child process: libjack writes to stderr when no server is there, and waits without end for
     one that was stopped.
@@ -78,9 +78,9 @@ def jack_problem() -> str | None:
     forbid_jack_autostart()
     command = [sys.executable, "-P", "-c", _JACK_PROBE]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=JACK_PROBE_SECONDS, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, timeout=patience, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return f"the JACK server did not answer within {JACK_PROBE_SECONDS:.0f} s"
+        return f"the JACK server did not answer within {patience:.0f} s"
     except OSError as error:
         return f"JACK could not be probed ({error})"
     if done.returncode == 0:

@@ -1,0 +1,206 @@
+"""A daemon for a long time, with and without its page open: memory, handles, and reaction.
+
+    python benchmarks/soak_daemon.py --minutes 30 [--json]
+
+Needs jackd, and chromium with chromium-driver for the page. A player of its own process plays the built-in
+performance without end. Half of the time the page is open in a browser, in turns of `--turn` minutes, so that
+both halves meet the same machine. Judged: memory grows less than 2 % after the first five minutes (or the
+first sixth of a shorter run); no note hangs. Reaction is told for both halves. Exit status 1 when it fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import numpy as np
+from fakes.jack import start_jack, stop_jack
+
+from plugin_bridge.daemon.client import Client
+from plugin_bridge.daemon.folders import HOME_VARIABLE, user_folders
+from plugin_bridge.duet.performance import performance
+from plugin_bridge.ports.held import Held
+from plugin_bridge.ports.messages import message_from_event
+
+SAMPLE_SECONDS = 5.0
+
+
+class Player:
+    """Plays the performance again and again, and measures how soon the partner lets go of its notes when the
+    player comes back. One thread."""
+
+    def __init__(self) -> None:
+        import rtmidi
+
+        self._keys: Any = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="Soak Keys")
+        self._keys.open_virtual_port("Soak Keys")
+        self._synth: Any = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name="Soak Synth", queue_size_limit=65536)
+        self._synth.open_virtual_port("Soak Synth")
+        self.held, self.notes = Held(), 0
+        self.reactions: list[tuple[float, float]] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._play)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and let what sounds end."""
+        self._done.set()
+        self._thread.join()
+        time.sleep(1.0)
+        self._hear()
+        for port in (self._keys, self._synth):
+            port.close_port()
+            time.sleep(0.05)
+            port.delete()
+
+    def _play(self) -> None:
+        events = performance(40.0).events()
+        while not self._done.is_set():
+            began = time.perf_counter()
+            mine = Held()
+            for event in events:
+                while (wait := began + event.time - time.perf_counter()) > 0 and not self._done.is_set():
+                    self._hear()
+                    time.sleep(min(wait, 0.001))
+                message = message_from_event(event)
+                mine.follow(message)
+                sounds = message[0] == 0x90 and len(self.held) > 0
+                self._keys.send_message(message)
+                if sounds:
+                    self._await_release(time.perf_counter())
+                if self._done.is_set():
+                    break
+            for message in mine.end():
+                self._keys.send_message(message)
+
+    def _await_release(self, struck: float) -> None:
+        while time.perf_counter() < struck + 0.25:
+            if self._hear() and not self.held:
+                self.reactions.append((struck, time.perf_counter() - struck))
+                return
+            time.sleep(0.0002)
+
+    def _hear(self) -> bool:
+        heard = False
+        while (got := self._synth.get_message()) is not None:
+            message = bytes(got[0])
+            self.held.follow(message)
+            self.notes += message[0] & 0xF0 == 0x90 and message[2] > 0
+            heard = True
+        return heard
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Any]:
+    """A chromium without a screen."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1180,1000"):
+        options.add_argument(word)
+    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def main() -> int:
+    options = _arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        name = f"pbsoakd{os.getpid()}"
+        os.environ.update({"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1", HOME_VARIABLE: folder})
+        (home / "config.toml").write_text("[api]\nport = 0\n")
+        (home / "connections.toml").write_text('listen = ["Soak Keys"]\nplay = ["Soak Synth"]\n')
+        server = start_jack(name, home / "jackd.log")
+        try:
+            report = soak(options.minutes * 60, options.turn * 60)
+        finally:
+            stop_jack(server)
+    print(json.dumps(report) if options.json else "\n".join(f"{key}: {report[key]}" for key in report))
+    return 0 if report["growth_percent"] < 2 and report["hung_notes"] == 0 else 1
+
+
+def soak(seconds: float, turn: float) -> dict[str, Any]:
+    """All of it."""
+    player = Player()
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "plugin_bridge.cli", "daemon"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert daemon.stdout is not None
+    daemon.stdout.readline()
+    client = Client(user_folders())
+    samples: list[tuple[float, int, int]] = []
+    open_times: list[tuple[float, float]] = []
+    began = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        stack.callback(daemon.wait, 20)
+        stack.callback(daemon.terminate)
+        driver = stack.enter_context(browser())
+        is_open = False
+        while (passed := time.perf_counter() - began) < seconds:
+            wanted = int(passed / turn) % 2 == 1
+            if wanted != is_open:
+                driver.get(client.page() if wanted else "about:blank")
+                if wanted:
+                    open_times.append((time.perf_counter() + 2.0, float("inf")))
+                else:
+                    open_times[-1] = (open_times[-1][0], time.perf_counter() - 2.0)
+                is_open = wanted
+            time.sleep(SAMPLE_SECONDS)
+            process = client.get("/api/metrics")["process"]
+            samples.append((passed, process["memory_bytes"], process["handles"]))
+        figures = client.get("/api/metrics")["report"]
+        player.close()
+    settled = min(300.0, seconds / 6)
+    late = [memory for passed, memory, _ in samples if passed >= settled]
+    share = max(len(late) // 6, 1)
+    first, last = float(np.median(late[:share])), float(np.median(late[-share:]))
+    with_page = [took for at, took in player.reactions if any(a <= at <= b for a, b in open_times)]
+    without = [took for at, took in player.reactions if not any(a - 4 <= at <= b + 4 for a, b in open_times)]
+    return {
+        "minutes": round(seconds / 60, 1), "partner_notes": player.notes, "hung_notes": len(player.held),
+        "memory_mb": [round(first / 1e6, 1), round(last / 1e6, 1)],
+        "growth_percent": round(100 * (last / first - 1), 2),
+        "handles": [samples[0][2], samples[-1][2]],
+        "release_ms_without_page": _spread(without), "release_ms_with_page": _spread(with_page),
+        "reaction_ms": figures["reaction_ms"], "lateness_ms": figures["lateness_ms"],
+    }  # fmt: skip
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {"n": 0}
+    p50, p99 = (round(float(each) * 1e3, 1) for each in np.percentile(seconds, (50, 99)))
+    return {"p50": p50, "p99": p99, "n": len(seconds)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="run the daemon for long, with and without its page")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument(
+        "--turn", type=float, default=1.0, help="minutes between opening and closing the page"
+    )
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

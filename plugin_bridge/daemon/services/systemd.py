@@ -1,0 +1,118 @@
+"""A unit of the user's systemd: systemd.unit(5), systemd.service(5), systemd.exec(5).
+
+It says when it is ready and that it is alive (sd_notify(3)); a daemon that falls silent for half a minute, or
+ends by a failure, is started again, after a fifth of a second at first and up to half a minute when it keeps
+failing (RestartSteps, from systemd 254 on; older ones stay at that). It is never given up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from plugin_bridge.daemon.services.service import (
+    Run,
+    ServiceStatus,
+    daemon_command,
+    daemon_environment,
+    insist,
+    run_command,
+    write_definition,
+)
+
+NAME = "plugin-bridge.service"
+_UNIT = """\
+# Written by plugin-bridge service install; an edit is lost with the next one: use systemctl --user edit.
+[Unit]
+Description=Plugin Bridge: a duet partner on your MIDI ports
+After=sound.target pipewire.service
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+{environment}Restart=on-failure
+RestartSec=0.2
+RestartSteps=5
+RestartMaxDelaySec=30
+WatchdogSec=30
+TimeoutStartSec=60
+TimeoutStopSec=15
+NoNewPrivileges=yes
+LimitRTPRIO=20
+LimitMEMLOCK=infinity
+
+[Install]
+WantedBy=default.target
+"""
+
+
+class UserUnit:
+    """The unit in the user's folder."""
+
+    def __init__(
+        self, run: Run = run_command, folder: Path | None = None,
+        command: Callable[[], list[str]] = daemon_command,
+        environment: Callable[[], Mapping[str, str]] = daemon_environment,
+    ) -> None:  # fmt: skip
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        self.file = (folder or home / "systemd" / "user") / NAME
+        self._run, self._command, self._environment = run, command, environment
+
+    def definition(self) -> bytes:
+        """The unit."""
+        lines = [f"Environment={_quoted(f'{name}={value}')}\n" for name, value in self._environment().items()]
+        command = " ".join(_quoted(word).replace("$", "$$") for word in self._command())
+        return _UNIT.format(command=command, environment="".join(lines)).encode()
+
+    def install(self) -> list[str]:
+        """Write the unit, enable it and start it (again, where it has changed)."""
+        changed = not self.file.is_file() or self.file.read_bytes() != self.definition()
+        done = [write_definition(self.file, self.definition())]
+        if not self._manager():
+            return [*done, "systemd does not run for this user: the unit counts from the next login on"]
+        self._insist("daemon-reload")
+        self._insist("enable", NAME)
+        self._insist("restart" if changed else "start", NAME)  # a duet that is played is not interrupted
+        return [*done, "it is started now, and at each login"]
+
+    def uninstall(self) -> list[str]:
+        """Stop, disable and remove it."""
+        if not self.file.is_file():
+            return [f"{self.file} is not there: nothing to do"]
+        if self._manager():
+            self._insist("disable", "--now", NAME)
+        else:
+            (self.file.parent / "default.target.wants" / NAME).unlink(missing_ok=True)
+        self.file.unlink()
+        if self._manager():
+            self._insist("daemon-reload")
+        return [f"removed {self.file}"]
+
+    def status(self) -> ServiceStatus:
+        """What systemd says."""
+        installed = self.file.is_file() and self.file.read_bytes() == self.definition()
+        changed = self.file.is_file() and not installed
+        if not self._manager():
+            what = "systemd does not run for this user" + ("; the unit is another one" if changed else "")
+            return ServiceStatus(installed, None, what, str(self.file))
+        what = self._run(["systemctl", "--user", "is-active", NAME]).output or "unknown"
+        running = what == "active"
+        if changed:
+            what += "; the unit is another version's or edited: plugin-bridge service install writes it anew"
+        return ServiceStatus(installed, running, what, str(self.file))
+
+    def _manager(self) -> bool:
+        return self._run(["systemctl", "--user", "show-environment"]).status == 0
+
+    def _insist(self, *words: str) -> None:
+        command: Sequence[str] = ["systemctl", "--user", *words]
+        insist(self._run, command)
+
+
+def _quoted(text: str) -> str:
+    """A word, quoted, with specifiers taken literally. (Variables are known to ExecStart= only.)"""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'

@@ -1,0 +1,221 @@
+"""The machine's MIDI system as something that can be lost and found again.
+
+Threads: all methods belong to the keeper's thread of `patchbay`, but for `gone`, which any thread may ask
+and which takes microseconds. A port that was opened belongs to who opened it, until `free`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from plugin_bridge.errors import BridgeError
+from plugin_bridge.ports.clock import Clock, now
+from plugin_bridge.ports.connections import Direction, PortKey
+from plugin_bridge.ports.jack_watch import JackWatch
+from plugin_bridge.ports.rtmidi_objects import (
+    JACK_SETTLE_SECONDS,
+    Chosen,
+    ErrorLog,
+    Virtual,
+    new_port,
+    open_port,
+    refuse_taken_name,
+)
+from plugin_bridge.ports.transport import Probes, Transport, jack_problem, rtmidi_problem
+
+LOCAL_NAME = "Plugin Bridge"
+PATIENT_SECONDS = 15.0
+"""How long a JACK server that shows may take to answer. One whose client was killed can take five seconds,
+and giving up on it kills another client."""
+BLIND_SECONDS = 30.0
+"""How often a JACK server that shows no socket is asked for, which takes a child process."""
+
+
+class OpenPort(Protocol):
+    """A port of the system's, as RtMidi has it."""
+
+    def get_message(self) -> tuple[list[int], float] | None:
+        """The oldest message that has not been fetched, and the seconds since the one before it."""
+
+    def send_message(self, message: bytes) -> None:
+        """Send one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Full names of the ports that can be opened now."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def names(self, direction: Direction) -> tuple[str, ...]:
+        """Those of one direction."""
+        return self.inputs if direction == "input" else self.outputs
+
+
+class PortSystem(Protocol):
+    """What the patchbay needs of a MIDI system."""
+
+    @property
+    def transport(self) -> Transport:
+        """How ports are reached; "loopback" while there is no MIDI system."""
+
+    @property
+    def has_virtual(self) -> bool:
+        """Whether ports of our own can be made."""
+
+    def gone(self) -> bool:
+        """Whether there is none, or the one that was found has ended."""
+
+    def find(self) -> str | None:
+        """Look for a MIDI system; why there is none, or None."""
+
+    def look(self) -> Present:
+        """What is there. BridgeError when asking fails."""
+
+    def open(self, direction: Direction, port: Virtual | PortKey) -> OpenPort:
+        """Open a port. BridgeError says why not."""
+
+    def free(self, ports: Iterable[OpenPort]) -> None:
+        """Close ports, which must not be used any more. After a loss too."""
+
+
+class RtmidiSystem:
+    """The machine's own. `wanted` is the one transport to use; None: the first there is."""
+
+    def __init__(
+        self, wanted: Transport | None = None, probes: Probes | None = None, clock: Clock = now
+    ) -> None:
+        self._wanted, self._clock = wanted, clock
+        self._probes = probes or Probes(jack=partial(jack_problem, PATIENT_SECONDS))
+        self._transport: Transport = "loopback"
+        self._watch: JackWatch | None = None
+        self._opened: dict[int, tuple[Direction, Any]] = {}
+        self._scouts: list[Any] = []
+        self._errors = ErrorLog()
+        self._blind_next = 0.0
+
+    @property
+    def transport(self) -> Transport:
+        """How ports are reached; "loopback" while there is no MIDI system."""
+        return self._transport
+
+    @property
+    def has_virtual(self) -> bool:
+        """Whether ports of our own can be made: not on Windows."""
+        return self._transport not in ("winmm", "loopback")
+
+    def gone(self) -> bool:
+        """Whether there is none, or the JACK server that was found has ended."""
+        watch = self._watch
+        return self._transport == "loopback" or (watch is not None and watch.gone())
+
+    def find(self) -> str | None:
+        """Look for a MIDI system; why there is none, or None. Takes microseconds while there is none, and
+        a child process once a JACK server shows."""
+        self._forget()
+        problem = rtmidi_problem()
+        if problem is not None:
+            return f"{problem}: reinstall python-rtmidi"
+        platform = {"darwin": "coremidi", "win32": "winmm"}.get(self._probes.platform)
+        if platform is not None:
+            self._transport = "coremidi" if platform == "coremidi" else "winmm"
+            return None
+        refused = []
+        questions: tuple[tuple[Transport, Callable[[], str | None]], ...] = (
+            ("alsa", self._probes.alsa), ("jack", self._find_jack),
+        )  # fmt: skip
+        for transport, question in questions:
+            if self._wanted not in (None, transport):
+                continue
+            problem = question()
+            if problem is None:
+                self._transport = transport
+                return None
+            refused.append(f"{transport}: {problem}")
+        return "no MIDI system here: " + "; ".join(refused)
+
+    def look(self) -> Present:
+        """What is there. BridgeError when asking fails."""
+        try:
+            inputs, outputs = (tuple(self._asked(each).get_ports()) for each in ("input", "output"))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BridgeError(f"the MIDI ports cannot be listed: {error}") from error
+        return Present(inputs, outputs)
+
+    def open(self, direction: Direction, port: Virtual | PortKey) -> OpenPort:
+        """Open a port. BridgeError says why not."""
+        local = port if isinstance(port, Virtual) else Virtual(LOCAL_NAME)
+        opened = new_port(self._transport, direction, local, self._errors)
+        try:
+            if isinstance(port, Virtual):
+                refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
+                chosen: Virtual | Chosen = port
+            else:
+                chosen = Chosen(port.name, port.occurrence, LOCAL_NAME)
+            if direction == "input":
+                opened.ignore_types(sysex=False, timing=False, active_sense=False)
+            open_port(opened, chosen, direction, self._errors)
+        except BaseException:
+            self._delete([opened])
+            raise
+        self._opened[id(opened)] = direction, opened
+        found: OpenPort = opened
+        return found
+
+    def free(self, ports: Iterable[OpenPort]) -> None:
+        """Close ports, which must not be used any more."""
+        ports = list(ports)
+        for port in ports:
+            self._opened.pop(id(port), None)
+        self._delete(ports)
+
+    def close(self) -> None:
+        """Give back what the system itself holds."""
+        self._forget()
+
+    def _find_jack(self) -> str | None:
+        """Ask cheaply whether a server listens, and only then with a client, in a child process: libjack
+        waits without end for a server that was stopped."""
+        self._watch = JackWatch.of_running_server()
+        if self._watch is None:
+            if self._clock() < self._blind_next:
+                return "no JACK server answers"
+            self._blind_next = self._clock() + BLIND_SECONDS
+        problem = self._probes.jack()
+        if problem is not None and self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        return problem
+
+    def _asked(self, direction: Direction) -> Any:
+        """An object that can list the ports of `direction`: one that is open, or a scout."""
+        for found, port in (*self._opened.values(), *self._scouts):
+            if found == direction:
+                return port
+        scout = new_port(self._transport, direction, Virtual(LOCAL_NAME), self._errors)
+        self._scouts.append((direction, scout))
+        return scout
+
+    def _forget(self) -> None:
+        scouts, self._scouts = self._scouts, []
+        self._delete([port for _, port in scouts])
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._transport = "loopback"
+
+    def _delete(self, ports: list[Any]) -> None:
+        """Close all, wait once for JACK's graph to settle, and free them; see `free_port`."""
+        for port in ports:
+            with contextlib.suppress(RuntimeError, OSError):
+                port.close_port()
+        if ports and self._transport == "jack":
+            time.sleep(JACK_SETTLE_SECONDS)
+        for port in ports:
+            port.delete()

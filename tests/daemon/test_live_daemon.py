@@ -1,0 +1,214 @@
+"""The daemon as its supervisor runs it: from its start to the first note, and through a kill -9."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.jack import JackServer, no_live_ports, start_jack, stop_jack
+from fakes.supervisor import FakeSupervisor
+
+from plugin_bridge.daemon.client import NO_DAEMON
+from plugin_bridge.daemon.folders import HOME_VARIABLE
+from plugin_bridge.daemon.services.systemd import UserUnit
+from plugin_bridge.ports.held import Held
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(sys.platform != "linux", reason="JACK without hardware runs on Linux"),
+]
+
+
+class Stage:
+    """A keyboard that plays without end and a synthesizer that remembers, clients of their own."""
+
+    def __init__(self) -> None:
+        import rtmidi
+
+        self.keys: Any = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="Stage Keys")
+        self.keys.open_virtual_port("Stage Keys")
+        self.synth: Any = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name="Stage Synth", queue_size_limit=65536)
+        self.synth.open_virtual_port("Stage Synth")
+        self.rows: list[tuple[float, bytes]] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._play)
+        self._thread.start()
+
+    def _play(self) -> None:
+        chord = index = 0
+        due = time.monotonic()
+        while not self._done.is_set():
+            while (got := self.synth.get_message()) is not None:
+                self.rows.append((time.monotonic(), bytes(got[0])))
+            if time.monotonic() >= due:
+                due += 0.25
+                self.keys.send_message([0x80, chord, 0])
+                chord = (60, 64, 67, 72)[index % 4]
+                index += 1
+                self.keys.send_message([0x90, chord, 70])
+            time.sleep(0.001)
+        self.keys.send_message([0x80, chord, 0])
+
+    def notes_since(self, since: float) -> list[float]:
+        """When the partner began a note."""
+        return [
+            when for when, row in list(self.rows) if when > since and row[0] & 0xF0 == 0x90 and row[2] > 0
+        ]
+
+    def sounding(self) -> int:
+        """How many notes the synthesizer was left with."""
+        held = Held()
+        for _, row in list(self.rows):
+            held.follow(row)
+        return len(held)
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+        for port in (self.keys, self.synth):
+            port.close_port()
+            time.sleep(0.05)
+            port.delete()
+
+
+@pytest.fixture
+def jack_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JackServer]:
+    """A server that does not wait for its clients: here some are killed."""
+    try:
+        server = start_jack(f"pbdaemon{os.getpid()}", tmp_path / "jackd.log", waits=False)
+    except RuntimeError as error:
+        no_live_ports(str(error))
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", server.name)
+    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+    yield server
+    stop_jack(server)
+
+
+@pytest.fixture
+def stage(jack_server: JackServer) -> Iterator[Stage]:
+    found = Stage()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, jack_server: JackServer) -> dict[str, str]:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "config.toml").write_text('[api]\nport = 0\n[controls]\nmode = "continuous"\n')
+    (folder / "connections.toml").write_text('listen = ["Stage Keys"]\nplay = ["Stage Synth"]\n')
+    return {**jack_server.env, HOME_VARIABLE: str(folder)}
+
+
+def run(home: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "plugin_bridge.cli", *words]
+    return subprocess.run(command, env=home, capture_output=True, text=True, timeout=60, check=False)
+
+
+def wait_for_notes(stage: Stage, since: float, count: int, seconds: float) -> float:
+    deadline = time.monotonic() + seconds
+    while len(found := stage.notes_since(since)) < count:
+        assert time.monotonic() < deadline, "the partner does not play"
+        time.sleep(0.01)
+    return found[count - 1]
+
+
+def test_killed_in_the_middle_of_a_note_its_notes_end_and_the_duet_goes_on(
+    home: dict[str, str], stage: Stage, tmp_path: Path
+) -> None:
+    unit = UserUnit(folder=tmp_path).definition()
+    with FakeSupervisor(unit, tmp_path, home) as supervisor:
+        supervisor.wait_ready(1)
+        first = wait_for_notes(stage, supervisor.started[0], 8, 30.0)
+        assert first > supervisor.ready[0]
+        while stage.sounding() == 0:
+            time.sleep(0.001)
+        assert supervisor.process is not None
+        supervisor.process.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        supervisor.wait_ready(2)
+        back = wait_for_notes(stage, supervisor.ready[1], 1, 30.0)
+        row = next(when for when, message in stage.rows if when > killed and message == b"\xb0\x7b\x00")
+        between = [message for when, message in stage.rows if killed < when < row]
+        assert {message[1] for message in between if message[0] == 0x80} == set(range(128))  # all off first
+        assert supervisor.started[1] - killed < 1.0
+        # jackd answers nobody for some three seconds while it buries the four clients that were killed
+        assert back - killed < 3.0 + 5.0
+        deadline = time.monotonic() + 5
+        while supervisor.signs_of_life == 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert supervisor.signs_of_life > 0
+    time.sleep(0.3)
+    assert stage.sounding() == 0
+
+
+@contextlib.contextmanager
+def daemon(home: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "plugin_bridge.cli", "daemon"]
+    process = subprocess.Popen(
+        command, env=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready at http://127.0.0.1:")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_it_is_told_from_another_terminal(home: dict[str, str]) -> None:
+    with daemon(home) as process:
+        status = json.loads(run(home, "status", "--json").stdout)
+        assert status["state"]["pid"] == process.pid
+        assert run(home, "ctl", "set", "temperature", "0.9").stdout == "temperature = 0.9\n"
+        assert run(home, "ctl", "get", "temperature").stdout == "0.9\n"
+        assert run(home, "ctl", "mode", "comp").stdout == "mode = comp\n"
+        assert run(home, "ctl", "panic").stdout == "everything is off\n"
+        assert run(home, "ctl", "style", "base").stdout == "style = base\n"
+        refused = run(home, "ctl", "style", "none")
+        assert (refused.returncode, refused.stderr) == (
+            2, "plugin-bridge: error: there is no style 'none'; installed: base\n",
+        )  # fmt: skip
+        second = run(home, "daemon")
+        assert second.returncode == 2
+        assert f"runs already, as process {process.pid}" in second.stderr
+        assert "/#token=" in run(home, "page", "--print").stdout
+    assert process.returncode == 0
+    for words in (["status"], ["status", "--json"], ["ctl", "panic"], ["ctl", "set", "grid", "1"]):
+        done = run(home, *words)
+        assert (done.returncode, done.stderr) == (2, f"plugin-bridge: error: {NO_DAEMON}\n")
+    assert "ready in" in run(home, "service", "logs").stdout
+
+
+def test_a_wrong_configuration_is_one_line_at_the_start(home: dict[str, str]) -> None:
+    path = Path(home[HOME_VARIABLE]) / "config.toml"
+    path.write_text("\ntempo = 5\n")
+    done = run(home, "daemon")
+    assert done.returncode == 2
+    assert done.stderr == f"plugin-bridge: error: {path}:2: tempo: must be a number from 20 to 400\n"
+    assert run(home, "config", "check").stderr == done.stderr
+    path.write_text("")
+    assert run(home, "config", "check").stdout == f"{path}: all is well\n"
+
+
+def test_the_token_and_the_address_go_with_nobody(home: dict[str, str]) -> None:
+    """A client that finds files of a dead daemon sends its token to no one who may have taken the port."""
+    with daemon(home) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    state = Path(home[HOME_VARIABLE]) / "state"
+    assert (state / "daemon.json").exists()
+    assert os.access(state / "token", os.R_OK)
+    assert run(home, "status").stderr == f"plugin-bridge: error: {NO_DAEMON}\n"

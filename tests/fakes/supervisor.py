@@ -1,0 +1,99 @@
+"""A supervisor that follows a systemd unit's rules, for machines whose systemd does not run for the user.
+
+Understood are ExecStart, Environment, Type=notify, Restart=on-failure, RestartSec, WatchdogSec and
+TimeoutStopSec; a process that is silent for longer than WatchdogSec is killed, as systemd does.
+
+Threads: one, which reads the notifications and watches the process.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from configparser import RawConfigParser
+from pathlib import Path
+
+
+class FakeSupervisor:
+    """Runs the unit from `with` to the end of the block. `started` and `ready` are clock seconds (monotonic)
+    of each start and each word of readiness."""
+
+    def __init__(self, unit: bytes, folder: Path, environment: Mapping[str, str]) -> None:
+        parser = RawConfigParser(strict=False)
+        parser.optionxform = str  # type: ignore[assignment, method-assign]
+        parser.read_string(unit.decode())
+        service = parser["Service"]
+        assert (service["Type"], service["Restart"]) == ("notify", "on-failure")
+        self._command = [
+            each.replace("$$", "$").replace("%%", "%") for each in shlex.split(service["ExecStart"])
+        ]
+        self._pause = float(service["RestartSec"])
+        self._watchdog = float(service["WatchdogSec"])
+        self._patience = float(service["TimeoutStopSec"])
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(folder / "notify"))
+        self._socket.settimeout(0.02)
+        self._environment = {
+            **environment,
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": str(int(self._watchdog * 1e6)),
+        }  # fmt: skip
+        self._log = (folder / "supervised.log").open("ab")
+        self._stopping = threading.Event()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started: list[float] = []
+        self.ready: list[float] = []
+        self.signs_of_life = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> FakeSupervisor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._socket.close()
+        self._log.close()
+
+    def wait_ready(self, times: int, seconds: float = 30.0) -> None:
+        """Until it has said for the `times`-th time that it is ready."""
+        deadline = time.monotonic() + seconds
+        while len(self.ready) < times:
+            assert time.monotonic() < deadline, f"not ready: {Path(self._log.name).read_text()[-2000:]}"
+            time.sleep(0.01)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.started.append(time.monotonic())
+            self.process = subprocess.Popen(
+                self._command, env={**os.environ, **self._environment}, stdout=self._log, stderr=self._log
+            )
+            self._watch(self.process)
+            if self.process.returncode == 0 or self._stopping.wait(self._pause):
+                return
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        alive = time.monotonic() + 30.0
+        while process.poll() is None:
+            if self._stopping.is_set():
+                process.terminate()
+                process.wait(self._patience)
+                return
+            try:
+                text = self._socket.recv(4096).decode()
+            except TimeoutError:
+                text = ""
+            if "READY=1" in text:
+                self.ready.append(time.monotonic())
+                alive = time.monotonic()
+            if "WATCHDOG=1" in text:
+                self.signs_of_life += 1
+                alive = time.monotonic()
+            if time.monotonic() > alive + self._watchdog:
+                process.kill()

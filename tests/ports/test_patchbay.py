@@ -1,0 +1,208 @@
+"""Ports that come and go behind one pair that stays."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from fakes.port_system import FakeSystem
+
+from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.held import Held
+from plugin_bridge.ports.patchbay import Patchbay
+
+ON, OFF, PEDAL = b"\x90\x3c\x40", b"\x80\x3c\x40", b"\xb0\x40\x7f"
+IN, OUT = "Plugin Bridge In", "Plugin Bridge Out"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+@pytest.fixture
+def system() -> Iterator[FakeSystem]:
+    found = FakeSystem(["Keys:1"], ["Synth:1"])
+    yield found
+    assert found.misuse == []
+    assert found.open_ports == []
+
+
+@pytest.fixture
+def patchbay(system: FakeSystem) -> Iterator[Patchbay]:
+    with Patchbay(system, IN, OUT, Connections(("Keys*",), ("Synth*",))) as opened:
+        assert wait_for(lambda: len(system.open_ports) == 4)
+        yield opened
+
+
+def connected(patchbay: Patchbay) -> set[str]:
+    return {port.name for port in patchbay.view().ports if port.connected}
+
+
+def sounding(messages: list[bytes]) -> bool:
+    held = Held()
+    for message in messages:
+        held.follow(message)
+    return bool(held)
+
+
+def test_what_patterns_mean_is_connected_and_nothing_else(system: FakeSystem, patchbay: Patchbay) -> None:
+    system.inputs.append("Drums:1")
+    time.sleep(0.5)
+    assert connected(patchbay) == {IN, OUT, "Keys:1", "Synth:1"}
+    patchbay.follow(Connections(("Drums*",), ()))
+    assert wait_for(lambda: connected(patchbay) == {IN, OUT, "Drums:1"})
+
+
+def test_a_keyboard_that_is_pulled_out_lets_go_of_its_keys(system: FakeSystem, patchbay: Patchbay) -> None:
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    keys = system.port("Keys:1")
+    assert keys is not None
+    keys.inbox.extend((PEDAL, ON, b"\x91\x40\x50"))
+    assert wait_for(lambda: len(heard) == 3)
+    system.inputs.clear()
+    assert wait_for(lambda: len(heard) == 6)
+    assert not sounding(heard)
+    assert ("input", "Keys*") in patchbay.view().waiting
+    assert connected(patchbay) == {IN, OUT, "Synth:1"}  # nothing else stopped
+    system.inputs.append("Keys:1")
+    assert wait_for(lambda: "Keys:1" in connected(patchbay), 2.0)
+
+
+def test_a_synth_that_comes_back_is_swept_and_does_not_hang(system: FakeSystem, patchbay: Patchbay) -> None:
+    patchbay.send(ON)
+    assert sounding(system.log["output", "Synth:1"])
+    system.outputs.clear()
+    assert wait_for(lambda: "Synth:1" not in connected(patchbay))
+    patchbay.send(OFF)  # does not reach it
+    system.outputs.append("Synth:1")
+    assert wait_for(lambda: "Synth:1" in connected(patchbay), 2.0)
+    assert not sounding(system.log["output", "Synth:1"])
+    assert system.log["output", "Synth:1"][-1] != ON
+
+
+def test_the_system_ends_and_comes_back(system: FakeSystem, patchbay: Patchbay) -> None:
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    keys = system.port("Keys:1")
+    assert keys is not None
+    keys.inbox.append(ON)
+    assert wait_for(lambda: heard)
+    system.stop()
+    for _ in range(200):
+        patchbay.send(ON)  # neither raises nor blocks, and reaches no dead port
+    assert system.sent_when_gone == 0
+    assert wait_for(lambda: not sounding(heard))
+    assert wait_for(lambda: patchbay.view().problems == ("no MIDI system here",))
+    assert patchbay.transport == "loopback"
+    system.restart()
+    assert wait_for(lambda: len(system.open_ports) == 4, 2.0)
+    assert patchbay.view().problems == ()
+    assert not sounding(system.log["output", "Synth:1"])
+
+
+def test_sysex_goes_to_our_own_port_only(system: FakeSystem, patchbay: Patchbay) -> None:
+    patchbay.send(b"\xf0\x7d\x01\xf7")
+    assert b"\xf0\x7d\x01\xf7" in system.log["output", OUT]
+    assert b"\xf0\x7d\x01\xf7" not in system.log["output", "Synth:1"]
+
+
+def test_an_output_that_refuses_is_opened_anew_and_the_others_go_on(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    first = system.port("Synth:1")
+    assert first is not None
+    first.refuses = True
+    patchbay.send(ON)
+    assert system.log["output", OUT][-1] == ON
+    assert wait_for(lambda: system.port("Synth:1") not in (None, first))
+
+
+def test_a_callback_that_fails_is_counted_and_the_next_message_comes(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    def broken(message: bytes, _: float) -> None:
+        raise ValueError("no")
+
+    patchbay.listen(broken)
+    keys = system.port("Keys:1")
+    assert keys is not None
+    keys.inbox.extend((ON, OFF))
+    assert wait_for(lambda: patchbay.stats().failed_callbacks == 2)
+
+
+def test_without_a_midi_system_it_waits_for_one() -> None:
+    system = FakeSystem(up=False)
+    with Patchbay(system, IN, OUT) as patchbay:
+        assert wait_for(lambda: patchbay.view().problems)
+        patchbay.send(ON)
+        system.restart()
+        assert wait_for(lambda: connected(patchbay) == {IN, OUT}, 2.0)
+    assert system.misuse == []
+
+
+def test_two_hundred_losses_and_returns_in_random_order(system: FakeSystem, patchbay: Patchbay) -> None:
+    chance = random.Random(6)
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    threads = threading.active_count()
+    playing = threading.Event()
+
+    def play() -> None:
+        pitch = 0
+        while not playing.is_set():
+            pitch = (pitch + 1) % 128
+            patchbay.send(bytes((0x90, pitch, 64)))
+            if (keys := system.port("Keys:1")) is not None:
+                keys.inbox.append(bytes((0x90, pitch, 64)))
+            playing.wait(0.001)
+            patchbay.send(bytes((0x80, pitch, 64)))
+
+    player = threading.Thread(target=play)
+    player.start()
+    try:
+        for _ in range(200):
+            what = chance.choice(("keys", "synth", "system"))
+            names = {"keys": system.inputs, "synth": system.outputs}.get(what)
+            if names is None:
+                system.stop()
+            else:
+                kept = names[:]
+                names.clear()
+            patchbay._look.set()
+            time.sleep(chance.random() * 0.01)
+            if names is None:
+                system.restart()
+            else:
+                names.extend(kept)
+            patchbay._look.set()
+            assert wait_for(lambda: len(system.open_ports) == 4, 2.0)
+    finally:
+        playing.set()
+        player.join()
+    system.inputs.clear()
+    assert wait_for(lambda: not sounding(heard))
+    assert not sounding(system.log["output", "Synth:1"])
+    assert threading.active_count() == threads
+
+
+def test_close_ends_what_sounds_and_both_threads() -> None:
+    system = FakeSystem([], ["Synth:1"])
+    before = threading.active_count()
+    patchbay = Patchbay(system, IN, OUT, Connections((), ("Synth:1",)))
+    patchbay.start()
+    assert wait_for(lambda: len(system.open_ports) == 3)
+    patchbay.send(ON)
+    patchbay.close()
+    patchbay.close()
+    assert not sounding(system.log["output", "Synth:1"])
+    assert (system.open_ports, system.misuse) == ([], [])
+    assert threading.active_count() == before

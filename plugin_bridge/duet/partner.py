@@ -138,7 +138,7 @@ class Partner:
         self._cut(turn, time, release=True)
         self._let_go(time)
         self._turn = None
-        self.awaited = None
+        self.awaited = self._planner.replanning = None
         if self.controls.mode is not Mode.CHUNK:
             self.player.onsets.clear()
 

@@ -130,6 +130,7 @@ class Planner:
             horizon = min(time - self._began + self.lookahead(controls), turn.end - self._began)
             too_long = stream.engine.length - turn.base.length > rewind_reach()
             if stream.seconds > horizon or (too_long and stream.seconds > time - self._began):
+                self._replanned(time)  # it rests that long
                 break
             reached = stream.seconds
             self._limit(turn, time)
@@ -240,8 +241,12 @@ class Planner:
         early = [replace(each, time=each.time - self.early) for each in sounding]
         if not self._scheduler.schedule(self.generation, early):
             turn.refused = True  # the port is lost, or was
+        self._replanned(self._world.now() if self.replanning is not None else 0.0)
+
+    def _replanned(self, time: float) -> None:
+        """The plan that the player's last event asked for stands."""
         if self.replanning is not None:
-            self._measurements.replans.append(self._world.now() - self.replanning)
+            self._measurements.replans.append(time - self.replanning)
             self.replanning = None
 
     def _shaped(self, event: Event) -> Event:

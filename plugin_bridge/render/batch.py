@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def render_batch(
         found = ((job, read_record(target, job)) for job in plan.jobs)
         records = {job.name: record | {"where": job.where} for job, record in found if record is not None}
     todo = [job for job in plan.jobs if job.name not in records]
-    failures = list(plan.failures)
+    failed: dict[str, Failure] = {}
     rendered = 0
     pools = _pools(jobs or default_jobs(), len(todo), cluster)
     try:
@@ -114,17 +114,18 @@ def render_batch(
                     records[outcome.name] = dict(outcome.record)
                     rendered += 1
                 else:
-                    failures.append(Failure(outcome.name, outcome.where, outcome.reason))
+                    failed[outcome.name] = Failure(outcome.name, outcome.where, outcome.reason)
                 if progress:
                     progress(outcome)
     finally:
         _sweep(target)
         clips = tuple(records[job.name] for job in plan.jobs if job.name in records)
-        report = BatchReport(target, clips, rendered, tuple(failures))
+        failures = (*plan.failures, *(failed[job.name] for job in plan.jobs if job.name in failed))
+        report = BatchReport(target, clips, rendered, failures)
         try:
             write_index(report)
         except BridgeError as error:
-            report = BatchReport(target, clips, rendered, (*failures, Failure(INDEX, INDEX, str(error))))
+            report = replace(report, failures=(*failures, Failure(INDEX, INDEX, str(error))))
     return report
 
 
@@ -166,7 +167,7 @@ Pools = Callable[[bool], AbstractContextManager[tuple[Executor, int]]]
 def _run(
     jobs: Sequence[Job], folder: Path, pools: Pools, time_limit: float
 ) -> Generator[Outcome, None, None]:
-    """Outcomes as they come. A full disk ends the batch: what is left would fail, too."""
+    """Outcomes as they come. After a full disk no more jobs are begun: they would fail, too."""
     waiting, alone = deque(jobs), deque[Job]()
     full = False
     while (waiting or alone) and not full:
@@ -175,8 +176,8 @@ def _run(
         with pools(single) as (pool, most):
             out: dict[Future[Outcome], Job] = {}
             try:
-                while (queue or out) and not full:
-                    while queue and len(out) < most:
+                while out or (queue and not full):
+                    while queue and len(out) < most and not full:
                         out[pool.submit(work, queue[0], folder, time_limit)] = queue[0]
                         queue.popleft()
                     for future in wait(out, return_when=FIRST_COMPLETED).done:

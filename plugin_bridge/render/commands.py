@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from plugin_bridge.errors import BridgeError
 from plugin_bridge.render.settings import FORMATS, Output
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def render(
     through them all. What fails is listed at the end, with exit status 2; the rest is done all the same.
     """
     from plugin_bridge.render.batch import render_batch
-    from plugin_bridge.render.plan import make_plan
-    from plugin_bridge.render.sheet import write_sheet
+    from plugin_bridge.render.plan import Failure, make_plan
+    from plugin_bridge.render.sheet import SHEET, write_sheet
 
     output = Output(formats, rate, channels, loudness, peak, tail, stems, picture)
     plan = make_plan(inputs, output, instrument=instrument, preset=preset, effects=effects)
@@ -128,7 +129,10 @@ def render(
         )
     elapsed = time.perf_counter() - began
     if sheet:
-        write_sheet(report.folder, report.clips, report.failures, embed=embed)
+        try:
+            write_sheet(report.folder, report.clips, report.failures, embed=embed)
+        except BridgeError as error:
+            report = replace(report, failures=(*report.failures, Failure(SHEET, SHEET, str(error))))
     summary = _summary(report, elapsed)
     if as_json:
         click.echo(json.dumps(summary, indent=1))

@@ -242,7 +242,7 @@ def _row(table: Mapping[str, object], where: str, path: Path) -> Row:
             values[key] = KEYS[key].parse(value)
         except (InvalidValueError, BridgeError) as error:
             raise BridgeError(f"{where}, {key}: {error}") from error
-    return Row(where, values, path.parent)
+    return Row(where, values, path.parent.absolute())
 
 
 def _checked(rows: list[Row], path: Path) -> list[Row]:

@@ -46,7 +46,7 @@ def master(audio: Audio, sample_rate: int, loudness: float | None, peak: float) 
     for _ in range(_PASSES):
         linear = 10 ** (gain_db / 20)
         curve = limiter_gain(peaks * np.float32(linear), sample_rate, peak)
-        limited = -20 * math.log10(float(curve.min(initial=1.0)))
+        limited = 0.0 - 20 * math.log10(float(curve.min(initial=1.0)))
         curve = curve * np.float32(linear)
         if limited == 0:
             reached = None if measured is None else measured + gain_db
@@ -55,6 +55,10 @@ def master(audio: Audio, sample_rate: int, loudness: float | None, peak: float) 
         if loudness is None or reached is None or abs(loudness - reached) < _CLOSE_ENOUGH:
             break
         gain_db += loudness - reached
+    if limited == 0:  # one gain for all: nothing to measure again
+        return Mastering(
+            curve, reached, _decibels(float(peaks.max(initial=0.0)) * float(curve.max(initial=0.0))), 0.0
+        )
     top = true_peak(audio * curve)
     over = (top or -math.inf) - peak
     if over > 0:  # what oversampling a changing gain adds: hundredths of a decibel
@@ -76,8 +80,11 @@ def integrated_loudness(audio: Audio, sample_rate: int) -> float | None:
 
 def true_peak(audio: Audio) -> float | None:
     """dBTP of `audio`, float32 [channels, samples]; None for silence."""
-    highest = float(oversampled_peaks(audio).max(initial=0.0))
-    return 20 * math.log10(highest) if highest > 0 else None
+    return _decibels(float(oversampled_peaks(audio).max(initial=0.0)))
+
+
+def _decibels(magnitude: float) -> float | None:
+    return 20 * math.log10(magnitude) if magnitude > 0 else None
 
 
 def oversampled_peaks(audio: Audio) -> Audio:

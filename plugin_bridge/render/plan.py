@@ -93,7 +93,7 @@ def _rows(path: Path) -> Iterator[Row]:
     elif not path.exists():
         raise BridgeError(f"{path}: there is no such file or folder")
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
-        yield from read_manifest(path.absolute() if path.parent == Path() else path)
+        yield from read_manifest(path)
     elif path.suffix.lower() in MIDI_SUFFIXES:
         yield Row(str(path), {"midi": str(path.absolute())})
     else:

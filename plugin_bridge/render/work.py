@@ -144,7 +144,7 @@ def _done(job: Job, folder: Path, worker: Worker) -> dict[str, Any]:
         record = {
             "name": job.name, "where": job.where, "key": job.key, **job.described(), "notes": len(clip.notes),
             "seconds": round(sound.seconds, 3), "loudness_lufs": _rounded(sound.loudness),
-            "true_peak_dbtp": _rounded(sound.true_peak), "limited_db": round(sound.limited + 0.0, 2),
+            "true_peak_dbtp": _rounded(sound.true_peak), "limited_db": round(sound.limited, 2),
             "files": files, "bytes": sizes,
         }  # fmt: skip
         (stage / "record").write_text(json.dumps(record), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from plugin_bridge.render.batch import BatchReport
 from plugin_bridge.render.encoding import decode
 from plugin_bridge.render.plan import Plan
 from plugin_bridge.render.sheet import write_sheet
+from plugin_bridge.render.work import Outcome
 
 BARE = Output(picture=False)
 TAKES = '[defaults]\nchords = "Dm7 G7"\nbars = 2\n[[clip]]\nname = "take"\ntakes = {count}\n'
@@ -147,6 +149,25 @@ def test_plugins_are_tried_before_work_starts(tmp_path: Path, synth: Path, row: 
     assert not list((tmp_path / "out").glob("*.wav"))
 
 
+def test_a_process_that_dies_costs_nothing_but_time(tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one(outcome: Outcome) -> None:
+        if not killed:
+            worker = multiprocessing.active_children()[0]
+            killed.append(worker.pid or 0)
+            worker.kill()
+
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    for number in range(8):
+        write_duet(songs / f"song-{number}.mid")
+    report = render_batch(make_plan([songs], BARE), tmp_path / "out", jobs=2, progress=kill_one)
+    assert killed
+    assert len(report.clips) == 8 and not report.failures
+    assert left_over(tmp_path / "out") == []
+
+
 def test_stems_add_up_to_the_mix(tmp_path: Path) -> None:
     write_duet(tmp_path / "duet.mid")
     output = Output(formats=("wav32f",), stems=True, picture=False)
@@ -172,9 +193,10 @@ def test_a_full_disk_ends_the_batch_with_one_line_a_clip(tmp_path: Path) -> None
     if mounted.returncode:
         pytest.skip("a small disk can only be made by root")
     try:
-        report = render_batch(takes(tmp_path, 6), small / "out", jobs=1)
+        report = render_batch(takes(tmp_path, 6), small / "out", jobs=2)
         assert 1 <= len(report.clips) < 6
-        assert len(report.clips) + len(report.failures) >= 6
+        done, failed = set(names(report)), {failure.name for failure in report.failures}
+        assert done | failed >= {f"take-s{seed}" for seed in range(6)} and not done & failed
         assert all("disk is full" in failure.reason for failure in report.failures)
         assert left_over(small / "out") == []
         for clip in report.clips:

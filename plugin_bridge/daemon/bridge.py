@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds until a duet that failed is started again: doubled each time it fails soon."""
+TAPE_BYTES = 4 * 2**20
+"""Of a session that may go on for weeks, the first ten minutes or so can be played again exactly; of all of
+it the latest minutes can be saved as MIDI."""
 HANGING = 15.0
 """Seconds after which a thread that has not looked around when it meant to is taken to hang."""
 SOUND_SECONDS = 60.0
@@ -211,6 +214,7 @@ class Bridge:
             Engine(style), self._ports, settings, on_take=self._take_asked, on_pace=self._pace_changed
         )
         session.recording.on_event = self.feed.add
+        session.tape.limit = TAPE_BYTES
         session.start()
         with self._lock:
             self._session = session

@@ -59,10 +59,11 @@ def set_up(folders: Folders, machine: Machine, dialogue: Dialogue) -> bool:
         raise BridgeError("no MIDI system here: plugin-bridge doctor says how to mend that")
     if machine.platform == "win32":
         dialogue.tell(NO_VIRTUAL_PORTS.format(input=INPUT_NAME, output=OUTPUT_NAME) + ".")
+    own = () if machine.platform == "win32" else (LOCAL_NAME,)
     connections = read_connections(folders.connections_file)
-    connections = _ask_port("input", "Which keyboard do you play?", found.inputs, connections, dialogue)
+    connections = _ask_port("input", "Which keyboard do you play?", found.inputs, own, connections, dialogue)
     connections = _ask_port(
-        "output", "Which instrument does the partner play?", found.outputs, connections, dialogue
+        "output", "Which instrument does the partner play?", found.outputs, own, connections, dialogue
     )
     folders.config.mkdir(parents=True, exist_ok=True)
     write_connections(connections, folders.connections_file)
@@ -92,9 +93,14 @@ def set_up(folders: Folders, machine: Machine, dialogue: Dialogue) -> bool:
 
 
 def _ask_port(
-    direction: Direction, question: str, names: Sequence[str], connections: Connections, dialogue: Dialogue
+    direction: Direction,
+    question: str,
+    names: Sequence[str],
+    own: Sequence[str],
+    connections: Connections,
+    dialogue: Dialogue,
 ) -> Connections:
-    there = [name for name in names if not is_own(name, (LOCAL_NAME,))]
+    there = [name for name in names if not is_own(name, own)]
     if not there:
         dialogue.tell(f"No device has a MIDI {direction} now; plugin-bridge ctl connect adds one later.")
         return connections

@@ -60,6 +60,7 @@ class Tape:
     signals: array[int] = field(default_factory=lambda: array("q"))
     whole: bool = True
     reached: float = 0.0
+    limit: int = LONGEST_TAPE
 
     def add(self, time: float, source: Source, data: bytes) -> None:
         """Note an input."""
@@ -99,7 +100,7 @@ class Tape:
             at, before = at + length, position
 
     def _has_room(self) -> bool:
-        if self.whole and self.size > LONGEST_TAPE:
+        if self.whole and self.size > self.limit:
             self.whole = False
         return self.whole
 

@@ -27,9 +27,16 @@ from typing import TypeAlias
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
-from plugin_bridge.ports.connections import Connections, Direction, PortKey, is_own, keys_of, matches, wanted
+from plugin_bridge.ports.connections import (
+    Connections,
+    Direction,
+    PortKey,
+    pattern_of,
+    wanted,
+)
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
+from plugin_bridge.ports.patch_view import DIRECTIONS, PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
@@ -48,32 +55,8 @@ GONE_SECONDS = 0.05
 LEAVING_SECONDS = 0.01
 """How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
 JOIN_SECONDS = 5.0
-_DIRECTIONS: tuple[Direction, Direction] = "input", "output"
 _Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
 """What a problem is about: a port, or the MIDI system."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortView:
-    """A port as people see it. `patterns` are the saved ones that mean it; `own` are our virtual ports."""
-
-    name: str
-    direction: Direction
-    connected: bool
-    own: bool = False
-    patterns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PatchView:
-    """Where the patchbay stands. `waiting` are patterns that mean no port that is there; `problems` are in
-    words, with the mend. `changes` counts, so that one can tell whether something changed."""
-
-    transport: Transport
-    ports: tuple[PortView, ...]
-    waiting: tuple[tuple[Direction, str], ...]
-    problems: tuple[str, ...]
-    changes: int
 
 
 @dataclass(slots=True, eq=False)
@@ -172,24 +155,18 @@ class Patchbay:
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
-        present, connections = self._present, self._connections
-        ports: list[PortView] = []
-        waiting: list[tuple[Direction, str]] = []
-        for direction in _DIRECTIONS:
-            open_now = {line.key for line in self._lines[direction]}
-            name = self._name(direction)
-            if name:
-                ports.append(PortView(name, direction, Virtual(name) in open_now, own=True))
-            names = [each for each in present.names(direction) if not is_own(each, self._own)]
-            patterns = connections.patterns(direction)
-            for key in keys_of(names):
-                meant = tuple(each for each in patterns if matches(each, key.name))
-                ports.append(PortView(key.name, direction, key in open_now, patterns=meant))
-            waiting += [
-                (direction, each) for each in patterns if not any(matches(each, name) for name in names)
-            ]
+        virtual = self._system.has_virtual or self.transport == "loopback"  # they will be there
+        sides = {
+            direction: Side(
+                names=self._present.names(direction),
+                patterns=self._connections.patterns(direction),
+                connected=frozenset(line.key for line in self._lines[direction]),
+                virtual=self._name(direction) if virtual else "",
+            )
+            for direction in DIRECTIONS
+        }
         problems = tuple(dict.fromkeys(tuple(self._problems.values())))
-        return PatchView(self.transport, tuple(ports), tuple(waiting), problems, self._changes)
+        return view_of(sides, self._own, self.transport, problems, self._changes)
 
     def close(self) -> None:
         """Close all ports, with everything off. Once this returns no callback runs. May be repeated."""
@@ -239,7 +216,7 @@ class Patchbay:
             batch = [(message, self._clock()) for message in self._ends]
             self._ends.clear()
             for line in self._lines["input"]:
-                fetched = line.port.get_message()
+                fetched = self._get(line)
                 if fetched is None or not fetched[0]:
                     continue
                 message, delta = bytes(fetched[0]), fetched[1]
@@ -250,6 +227,18 @@ class Patchbay:
                     line.held.follow(message)
                     batch.append((message, arrived))
         return batch
+
+    def _get(self, line: _Line) -> tuple[list[int], float] | None:
+        """Fetch from one line. One that fails is replaced at the next look."""
+        if line.broken:
+            return None
+        try:
+            return line.port.get_message()
+        except (RuntimeError, ValueError, OSError) as error:
+            line.broken = True
+            self._look.set()
+            logger.warning("MIDI input %r failed: %s", line.key.name, error)
+            return None
 
     def _deliver(self, message: bytes, arrived: float) -> None:
         callback = self._callback
@@ -272,7 +261,7 @@ class Patchbay:
                 logger.exception("looking after the ports failed; it is tried again")
             self._look.wait(LOOK_SECONDS)
             self._look.clear()
-        for direction in _DIRECTIONS:
+        for direction in DIRECTIONS:
             self._drop(direction, self._lines[direction])
 
     def _turn(self) -> None:
@@ -281,7 +270,7 @@ class Patchbay:
         if system.gone():
             if any(self._lines.values()) or self._present != Present():
                 logger.warning("the MIDI system has ended; it is taken up again when it comes back")
-                for direction in _DIRECTIONS:
+                for direction in DIRECTIONS:
                     self._drop(direction, self._lines[direction])
                 self._present = Present()
                 self._retry.clear()
@@ -290,23 +279,26 @@ class Patchbay:
             if problem is not None:
                 self._problem(None, problem)
                 return
-            self._solved(None)
             logger.info("MIDI goes through %s", system.transport)
         try:
             present = system.look()
         except BridgeError as error:
             self._problem(None, str(error))
             return
+        self._solved(None)
         if present != self._present:
             self._present = present
             self._changes += 1
-        for direction in _DIRECTIONS:
+        for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
-        meant: set[PortKey | Virtual] = set(wanted(self._connections.patterns(direction), names, self._own))
-        if self._name(direction) and self._system.has_virtual:
-            meant.add(Virtual(self._name(direction)))
+        name, patterns = self._name(direction), self._connections.patterns(direction)
+        if name and not self._system.has_virtual:  # a driver's port of our name takes the place of our own
+            patterns = (*patterns, pattern_of(name))
+        meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
+        if name and self._system.has_virtual:
+            meant.add(Virtual(name))
         lines = self._lines[direction]
         self._drop(direction, [line for line in lines if line.broken or line.key not in meant])
         there = {line.key for line in self._lines[direction]}
@@ -375,7 +367,8 @@ class Patchbay:
 
     @property
     def _own(self) -> tuple[str, ...]:
-        return LOCAL_NAME, self.input_name, self.output_name
+        """How the names of our own ports begin, where we have some."""
+        return (LOCAL_NAME, self.input_name, self.output_name) if self._system.has_virtual else ()
 
     def _name(self, direction: Direction) -> str:
         return self.input_name if direction == "input" else self.output_name

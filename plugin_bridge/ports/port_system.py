@@ -85,6 +85,23 @@ class PortSystem(Protocol):
         """Close ports, which must not be used any more. After a loss too."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _RtmidiPort:
+    """An open port of RtMidi's, which tells its errors on the side: here they are raised."""
+
+    direction: Direction
+    port: Any
+    errors: ErrorLog
+
+    def get_message(self) -> tuple[list[int], float] | None:
+        found: tuple[list[int], float] | None = self.port.get_message()
+        return found
+
+    def send_message(self, message: bytes) -> None:
+        self.port.send_message(message)
+        self.errors.raise_for("it reports")
+
+
 class RtmidiSystem:
     """The machine's own. `wanted` is the one transport to use; None: the first there is."""
 
@@ -95,8 +112,8 @@ class RtmidiSystem:
         self._probes = probes or Probes(jack=partial(jack_problem, PATIENT_SECONDS))
         self._transport: Transport = "loopback"
         self._watch: JackWatch | None = None
-        self._opened: dict[int, tuple[Direction, Any]] = {}
-        self._scouts: list[Any] = []
+        self._opened: list[_RtmidiPort] = []
+        self._scouts: list[tuple[Direction, Any]] = []
         self._errors = ErrorLog()
         self._blind_next = 0.0
 
@@ -151,7 +168,8 @@ class RtmidiSystem:
     def open(self, direction: Direction, port: Virtual | PortKey) -> OpenPort:
         """Open a port. BridgeError says why not."""
         local = port if isinstance(port, Virtual) else Virtual(LOCAL_NAME)
-        opened = new_port(self._transport, direction, local, self._errors)
+        errors = ErrorLog()
+        opened = new_port(self._transport, direction, local, errors)
         try:
             if isinstance(port, Virtual):
                 refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
@@ -160,20 +178,19 @@ class RtmidiSystem:
                 chosen = Chosen(port.name, port.occurrence, LOCAL_NAME)
             if direction == "input":
                 opened.ignore_types(sysex=False, timing=False, active_sense=False)
-            open_port(opened, chosen, direction, self._errors)
+            open_port(opened, chosen, direction, errors)
         except BaseException:
             self._delete([opened])
             raise
-        self._opened[id(opened)] = direction, opened
-        found: OpenPort = opened
+        found = _RtmidiPort(direction, opened, errors)
+        self._opened.append(found)
         return found
 
     def free(self, ports: Iterable[OpenPort]) -> None:
         """Close ports, which must not be used any more."""
-        ports = list(ports)
-        for port in ports:
-            self._opened.pop(id(port), None)
-        self._delete(ports)
+        freed = [each for each in self._opened if each in list(ports)]
+        self._opened = [each for each in self._opened if each not in freed]
+        self._delete([each.port for each in freed])
 
     def close(self) -> None:
         """Give back what the system itself holds."""
@@ -195,7 +212,10 @@ class RtmidiSystem:
 
     def _asked(self, direction: Direction) -> Any:
         """An object that can list the ports of `direction`: one that is open, or a scout."""
-        for found, port in (*self._opened.values(), *self._scouts):
+        for each in self._opened:
+            if each.direction == direction:
+                return each.port
+        for found, port in self._scouts:
             if found == direction:
                 return port
         scout = new_port(self._transport, direction, Virtual(LOCAL_NAME), self._errors)

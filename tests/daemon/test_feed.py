@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin_bridge.daemon.bridge import Bridge
+from plugin_bridge.daemon.bridge import TAPE_BYTES, Bridge
 from plugin_bridge.daemon.config import parse_config
 from plugin_bridge.daemon.feed import KEPT, Feed, Reader, beats, row_of
 from plugin_bridge.music.events import NoteOff, NoteOn, Part, Pedal
@@ -82,3 +82,12 @@ def test_a_duet_that_fails_is_begun_anew(bridge: Bridge) -> None:
     state = bridge.state()
     assert (state.what, state.problem, state.restarts) == ("playing", "RuntimeError: broken", 1)
     assert again.controls == session.controls
+
+
+def test_the_memory_of_a_duet_that_goes_on_for_weeks_is_bounded(bridge: Bridge) -> None:
+    tape = bridge.playing().tape
+    assert tape.limit == TAPE_BYTES < 2**23
+    for _ in range(TAPE_BYTES // 8 + 10):
+        tape.read(1.0)
+    assert not tape.whole
+    assert tape.size <= TAPE_BYTES + 8

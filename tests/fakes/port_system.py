@@ -32,6 +32,8 @@ class FakePort:
         try:
             return list(self.inbox.popleft()), 0.0
         except IndexError:
+            if self.refuses:
+                raise RuntimeError("refused") from None
             return None
 
     def send_message(self, message: bytes) -> None:
@@ -48,7 +50,7 @@ class FakeSystem:
     """`inputs` and `outputs` are what is there; `up` whether the system is."""
 
     transport_when_up: Transport = "jack"
-    has_virtual = True
+    has_virtual: bool = True
 
     def __init__(self, inputs: Iterable[str] = (), outputs: Iterable[str] = (), up: bool = True) -> None:
         self.inputs, self.outputs, self.up = list(inputs), list(outputs), up

@@ -126,6 +126,29 @@ def test_an_output_that_refuses_is_opened_anew_and_the_others_go_on(
     assert wait_for(lambda: system.port("Synth:1") not in (None, first))
 
 
+def test_an_input_that_fails_is_opened_anew_and_lets_go_of_its_keys(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    first = system.port("Keys:1")
+    assert first is not None
+    first.inbox.append(ON)
+    first.refuses = True
+    assert wait_for(lambda: system.port("Keys:1") not in (None, first))
+    assert wait_for(lambda: len(heard) == 2)
+    assert not sounding(heard)
+
+
+def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() -> None:
+    system = FakeSystem([IN, OUT], [IN, OUT])  # as loopMIDI shows them, each on both sides
+    system.has_virtual = False
+    with Patchbay(system, IN, OUT) as patchbay:
+        assert wait_for(lambda: len(system.open_ports) == 2)
+        found = {(port.direction, port.name) for port in patchbay.view().ports if port.connected}
+        assert found == {("input", IN), ("output", OUT)}
+
+
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(
     system: FakeSystem, patchbay: Patchbay
 ) -> None:

@@ -39,7 +39,6 @@ MAX_RING = 30.0
 """Seconds after which a note is damped although its key or the pedal is still down."""
 
 DYNAMIC_RANGE_DB = 40.0
-_CACHE_BYTES = 128 * 2**20
 _TAPS, _PHASES = 16, 1024
 _SILENCE_DB = 100.0  # envelopes of the SoundFont model end here
 
@@ -110,9 +109,11 @@ class Piano:
     """Plays single notes. Not for several threads at once: it keeps what it has resampled."""
 
     def __init__(
-        self, sample_rate: int = 44100, font: SoundFont | None = None, *, bank: int = 0, program: int = 0
-    ) -> None:
-        """`font` is the built-in piano unless given. Raises BridgeError when it lacks the preset."""
+        self, sample_rate: int = 44100, font: SoundFont | None = None, *, bank: int = 0, program: int = 0,
+        memory: int = 128 * 2**20,
+    ) -> None:  # fmt: skip
+        """`font` is the built-in piano unless given; `memory` is the bytes of resampled strings that it may
+        keep. Raises BridgeError when it lacks the preset."""
         from pedalboard import LowpassFilter, Pedalboard
 
         if not 8000 <= sample_rate <= 192000:
@@ -122,6 +123,7 @@ class Piano:
         self._regions = regions(self._font, bank, program)
         self._strings: OrderedDict[tuple[int, bool, float], Audio] = OrderedDict()
         self._cached = 0
+        self._memory = memory
         self._poles = (LowpassFilter(), LowpassFilter())
         self._filter: Any = Pedalboard(list(self._poles))
 
@@ -185,7 +187,7 @@ class Piano:
             )
             self._cached += known.nbytes
         self._strings[key] = known
-        while self._cached > _CACHE_BYTES and len(self._strings) > 1:
+        while self._cached > self._memory and len(self._strings) > 1:
             self._cached -= self._strings.popitem(last=False)[1].nbytes
         return known
 

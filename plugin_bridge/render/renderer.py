@@ -37,6 +37,7 @@ from plugin_bridge.render.settings import FORMATS, LONGEST_CLIP, Output
 from plugin_bridge.render.tails import cut, cut_point, process_out, trimmed
 
 _AFTER_LAST_MESSAGE = 0.01  # seconds: the last note-off lies inside what is played, not at its edge
+_STRINGS = 512 * 2**20  # bytes: with a fourth of it a batch of pedalled takes spends its time resampling
 _MOST_HOSTS = 6  # plugins that are kept loaded
 
 
@@ -206,9 +207,9 @@ def _parts(clip: Clip) -> list[Part]:
 def _piano(instrument: Any, sample_rate: int) -> Piano:
     match instrument:
         case BuiltInPiano():
-            return Piano(sample_rate)
+            return Piano(sample_rate, memory=_STRINGS)
         case SoundFontPreset(path, bank, program):
-            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program)
+            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program, memory=_STRINGS)
     raise TypeError(f"{instrument!r} is no instrument")
 
 

@@ -26,7 +26,7 @@ from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.midi_file import read_midi, write_midi
 from plugin_bridge.render.encoding import encode_below
 from plugin_bridge.render.jobs import Generated, Job, MidiSource, style_fingerprint
-from plugin_bridge.render.picture import draw_duet
+from plugin_bridge.render.picture import MAX_ROWS, ROW_SECONDS, draw_duet
 from plugin_bridge.render.plan import request_of
 from plugin_bridge.render.renderer import Renderer, Sound, clip_of
 from plugin_bridge.render.settings import FORMATS, PART_NAMES
@@ -137,7 +137,7 @@ def _done(job: Job, folder: Path, worker: Worker) -> dict[str, Any]:
             files["stems"][name] = [
                 _write(sound, stem, stage, f"{job.name}.{name}", f) for f in output.formats
             ]
-        if output.picture:
+        if output.picture and clip.duration <= MAX_ROWS * ROW_SECONDS:
             files["picture"] = f"{job.name}.png"
             draw_duet(clip, stage / files["picture"], title=job.name)
         sizes = {path.name: path.stat().st_size for path in sorted(stage.iterdir())}

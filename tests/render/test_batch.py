@@ -16,6 +16,7 @@ import pytest
 from batches import DUET, FAULTY, contents, left_over, write_duet, write_manifest
 
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.render import Output, make_plan, render_batch
 from plugin_bridge.render.batch import BatchReport
 from plugin_bridge.render.encoding import decode
@@ -166,6 +167,14 @@ def test_a_process_that_dies_costs_nothing_but_time(tmp_path: Path) -> None:
     assert killed
     assert len(report.clips) == 8 and not report.failures
     assert left_over(tmp_path / "out") == []
+
+
+def test_a_clip_that_is_too_long_for_a_picture_is_rendered_without(tmp_path: Path) -> None:
+    midi = write_duet(tmp_path / "long.mid", Clip((Note(0, 1, 60, 80), Note(1300, 1301, 62, 80))))
+    report = render_batch(make_plan([midi], Output(sample_rate=8000, channels=1)), tmp_path / "out", jobs=1)
+    assert not report.failures
+    assert "picture" not in report.clips[0]["files"]
+    assert report.clips[0]["seconds"] == pytest.approx(1301, abs=5)
 
 
 def test_stems_add_up_to_the_mix(tmp_path: Path) -> None:

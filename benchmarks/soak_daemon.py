@@ -151,8 +151,7 @@ def soak(seconds: float, turn: float) -> dict[str, Any]:
     open_times: list[tuple[float, float]] = []
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        stack.callback(daemon.wait, 20)
-        stack.callback(daemon.terminate)
+        stack.callback(daemon.kill)
         driver = stack.enter_context(browser())
         is_open = False
         while (passed := time.perf_counter() - began) < seconds:
@@ -168,6 +167,8 @@ def soak(seconds: float, turn: float) -> dict[str, Any]:
             process = client.get("/api/metrics")["process"]
             samples.append((passed, process["memory_bytes"], process["handles"]))
         figures = client.get("/api/metrics")["report"]
+        daemon.terminate()  # ends what it plays; a note that still sounds after that hangs
+        daemon.wait(20)
         player.close()
     settled = min(300.0, seconds / 6)
     late = [memory for passed, memory, _ in samples if passed >= settled]

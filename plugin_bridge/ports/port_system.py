@@ -205,6 +205,8 @@ class RtmidiSystem:
                 return "no JACK server answers"
             self._blind_next = self._clock() + BLIND_SECONDS
         problem = self._probes.jack()
+        if problem is None and self._watch is None:  # it came up just now; unwatched, its end would block us
+            self._watch = JackWatch.of_running_server()
         if problem is not None and self._watch is not None:
             self._watch.close()
             self._watch = None

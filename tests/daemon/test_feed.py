@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,29 @@ def test_the_beats_of_a_given_tempo_are_told_once_and_the_bars_marked(bridge: Br
     assert [bar for _, bar in rows] == [1, 0, 0, 0, 1, 0, 0, 0]
     ahead = beats(session, session.began + 4.0, session.began + 6.0)
     assert [bar for _, bar in ahead] == [1, 0, 0, 0]
+
+
+def test_what_the_partner_plans_is_told_before_it_is_played(tmp_path: Path) -> None:
+    near, far = loopback_pair()
+    config = parse_config('[controls]\nmode = "continuous"\n', Path("c.toml"))
+    found = Bridge(config, near, tmp_path)
+    found.start()
+    try:
+        reader, planned, played = Reader(found.feed, 0.0), set(), set()
+        deadline = now() + 30
+        while not planned & played:
+            assert now() < deadline, (planned, played)
+            for pitch in (60, 64, 67):
+                far.send(bytes((0x90, pitch, 70)))
+                for _ in range(10):
+                    frame = reader.frame(found.playing(), now())
+                    planned |= {tuple(row[2:4]) for row in frame.get("plan", []) if row[1] == "on"}
+                    played |= {tuple(row[2:4]) for row in frame.get("events", []) if row[1] == "on"}
+                    threading.Event().wait(0.02)
+                far.send(bytes((0x80, pitch, 0)))
+        assert all(part == 1 for part, _ in planned)
+    finally:
+        found.stop()
 
 
 def test_a_duet_that_fails_is_begun_anew(bridge: Bridge) -> None:

@@ -89,9 +89,14 @@ def test_a_unit_is_installed_twice_and_removed_twice(tmp_path: Path) -> None:
 def test_without_a_manager_the_unit_waits_for_the_next_login(tmp_path: Path) -> None:
     manager = Manager(systemctl=Done(1, "Failed to connect to bus"))
     there = unit(tmp_path, manager)
-    assert "from the next login on" in there.install()[1]
+    for _ in range(2):
+        assert "from the next login on" in there.install()[1]
+    wanted = tmp_path / "default.target.wants" / NAME
+    assert wanted.resolve() == there.file.resolve()
     status = there.status()
     assert (status.installed, status.running) == (True, None)
+    there.uninstall()
+    assert not wanted.is_symlink()
 
 
 def test_an_edited_unit_is_seen(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ export function showLatency(canvas, text, process, metrics) {
     const height = (count / most) * (box.height - 16);
     context.fillStyle = style.getPropertyValue("--partner");
     context.fillRect(index * step + 1, box.height - 14 - height, Math.max(step - 2, 1), height);
-    if (index % 4 === 0) {
+    if (index % 4 === 0 && index < counts.length - 1) {
       context.fillStyle = style.getPropertyValue("--soft");
       context.fillText(`${edges[index]}`, index * step, box.height - 3);
     }

@@ -59,6 +59,7 @@ class UserUnit:
     ) -> None:  # fmt: skip
         home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
         self.file = (folder or home / "systemd" / "user") / NAME
+        self._wanted = self.file.parent / "default.target.wants" / NAME
         self._run, self._command, self._environment = run, command, environment
 
     def definition(self) -> bytes:
@@ -72,7 +73,10 @@ class UserUnit:
         changed = not self.file.is_file() or self.file.read_bytes() != self.definition()
         done = [write_definition(self.file, self.definition())]
         if not self._manager():
-            return [*done, "systemd does not run for this user: the unit counts from the next login on"]
+            self._wanted.parent.mkdir(parents=True, exist_ok=True)  # what `systemctl enable` does
+            self._wanted.unlink(missing_ok=True)
+            self._wanted.symlink_to(self.file)
+            return [*done, "systemd does not run for this user now: the unit counts from the next login on"]
         self._insist("daemon-reload")
         self._insist("enable", NAME)
         self._insist("restart" if changed else "start", NAME)  # a duet that is played is not interrupted
@@ -85,7 +89,7 @@ class UserUnit:
         if self._manager():
             self._insist("disable", "--now", NAME)
         else:
-            (self.file.parent / "default.target.wants" / NAME).unlink(missing_ok=True)
+            self._wanted.unlink(missing_ok=True)
         self.file.unlink()
         if self._manager():
             self._insist("daemon-reload")

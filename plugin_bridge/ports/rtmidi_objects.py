@@ -17,7 +17,7 @@ from plugin_bridge.ports.transport import Transport, forbid_jack_autostart, rtmi
 
 logger = logging.getLogger(__name__)
 
-JACK_SETTLE_SECONDS = 0.05
+JACK_SETTLE_SECONDS = 0.06
 QUEUE_MESSAGES = 8192
 
 NO_VIRTUAL_PORTS = (
@@ -140,7 +140,8 @@ def free_port(port: Any) -> None:
 
     jack2 tells a client of a changed graph in a thread that reads the client's list of ports without a
     lock. Freeing the client while the change that closing made is still being told crashes the process
-    now and then: in 6 of 12 runs of up to 300 cycles without a pause, in none of 12 with 20 ms.
+    now and then: in 6 of 12 runs of up to 300 cycles without a pause, in none of 12 with 20 ms, and once with
+    20 ms on a machine at a load of 6, where threads wait longer.
     """
     import rtmidi
 

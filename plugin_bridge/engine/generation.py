@@ -11,10 +11,11 @@ from plugin_bridge.engine.stream import Stream
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import Chord
 from plugin_bridge.music.clip import Beat, ChordSpan, Clip, clip_from_events
-from plugin_bridge.music.events import Event, Part, close_all
-from plugin_bridge.music.grammar import Limit, PitchRange, Polyphony
+from plugin_bridge.music.events import Event, NoteOn, Part, close_all
+from plugin_bridge.music.grammar import Limit, PitchRange, Polyphony, StartBy
 from plugin_bridge.music.harmony import Chart, even_chart
 from plugin_bridge.music.rhythm import metrical_positions, steady_beats
+from plugin_bridge.music.tokens import tick_of
 
 DEFAULT_LIMITS: tuple[Limit, ...] = (PitchRange(24, 105), Polyphony(12))
 LONGEST_SECONDS = 3600.0
@@ -64,6 +65,8 @@ def generate(engine: Engine, request: Request, progress: Callable[[float], None]
     )  # fmt: skip
     heard = [event for event in prompt.events() if event.time < start]
     stream.hear(heard)
+    # nobody asks for an empty clip: there is a note within the first half of a bar
+    stream.set_limits((*DEFAULT_LIMITS, StartBy(Part.PARTNER, tick_of(start + bar / 2))))
     events: list[Event] = list(heard)
     while stream.seconds < end:
         event = stream.generate(not_before=start, until=end)
@@ -71,6 +74,8 @@ def generate(engine: Engine, request: Request, progress: Callable[[float], None]
             break
         if event is not None:
             events.append(event)
+            if isinstance(event, NoteOn):
+                stream.set_limits(DEFAULT_LIMITS)
             if progress:
                 progress(event.time)
     played = [event for event in events if event.time < end]

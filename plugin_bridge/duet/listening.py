@@ -28,6 +28,8 @@ CHART_REFRESH = 0.5
 """Seconds after which that is done again, for the tempo may have changed."""
 KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
+REMEMBERED = 4096
+"""Chords that are remembered for takes: hours of them."""
 
 _TRANSPORT = (b"\xf2", b"\xf8", b"\xfa", b"\xfb", b"\xfc")
 
@@ -44,7 +46,7 @@ class Change(Enum):
 
 class ChordListener:
     """The chords that the player is heard to play, as a chart for the stream. Events are in seconds from the
-    start of the session; one thread. `spans` are all the chords so far."""
+    start of the session; one thread. `spans` are the chords so far."""
 
     def __init__(self) -> None:
         self.spans: list[ChordSpan] = []
@@ -62,6 +64,7 @@ class ChordListener:
             return None
         # from now on: what was played before was heard with the chord that was known then
         self.spans.append(ChordSpan(time, chord))
+        del self.spans[:-REMEMBERED]
         return Chart(tuple(self.spans[-KEPT:]))
 
 

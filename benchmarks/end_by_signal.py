@@ -69,8 +69,8 @@ def one_round(server: JackServer, number: signal.Signals, folder: Path) -> dict[
     """Play until the partner holds notes, send the signal, and listen until nothing comes any more."""
     os.environ.update(server.env)
     command = [
-        sys.executable, "-m", "plugin_bridge.cli", "jam", "--mode", "continuous", "--takes", str(folder /
-        "takes"),
+        sys.executable, "-m", "plugin_bridge.cli", "jam", "--mode", "continuous",
+        "--takes", str(folder / "takes"),
     ]  # fmt: skip
     session = subprocess.Popen(  # noqa: S603 - our own program
         command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

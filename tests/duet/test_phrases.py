@@ -55,7 +55,7 @@ def test_listening_says_when_to_look_again() -> None:
 
 @pytest.mark.parametrize(
     ("gaps", "least", "most"),
-    [(0.1, 0.45, 0.45), (0.5, 0.9, 1.1), (3.0, 1.5, 1.5)],
+    [(0.1, 0.65, 0.65), (0.7, 0.8, 0.95), (3.0, 1.5, 1.5)],
     ids=["fast", "calm", "slow"],
 )
 def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, most: float) -> None:
@@ -64,7 +64,7 @@ def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, mo
 
 def test_chords_are_no_spacing() -> None:
     block = [time + spread for time in (0.0, 0.6, 1.2, 1.8) for spread in (0.0, 0.01, 0.02)]
-    assert pause_after(block, RULES) == pytest.approx(2.0 * 0.58, abs=0.05)
+    assert pause_after(block, RULES) == pytest.approx(1.25 * 0.58, abs=0.05)
 
 
 def clock(tempo: float, playing: bool = True) -> Timeline:

@@ -42,8 +42,10 @@ MESSAGES = {
     4: ("project", SCRIPT, (("number", "u16"), ("loading", "u8"))),
     5: ("knobs", SCRIPT, (("last", "u16"), ("moves", "bytes"))),
     6: ("released", SCRIPT, (("reason", "text"), ("notes", "u8"))),
+    7: ("echo", SCRIPT, (("number", "u16"), ("held", "u32"))),
     16: ("hint", DAEMON, (("text", "text"),)),
     17: ("panic", DAEMON, ()),
+    18: ("ping", DAEMON, (("number", "u16"),)),
 }
 PLAYING, RECORDING, SONG_MODE = 1, 2, 4
 """Bits of `transport.flags`."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from plugin_bridge.ports.fl_controls import Binding, Control, LearnedControls
 from plugin_bridge.ports.fl_endpoint import BROKEN, TICK, WINDOWS_FRAMES, Endpoint
-from plugin_bridge.ports.fl_protocol import DAEMON, VERSION, Message
+from plugin_bridge.ports.fl_protocol import DAEMON, VERSION, Message, write_message
+from plugin_bridge.ports.fl_round_trip import RoundTrip
 from plugin_bridge.ports.fl_transport import FlTransport, read_report
 from plugin_bridge.ports.host_clock import Timeline
 
@@ -27,13 +28,15 @@ _PATIENCE = 2 * BROKEN + 1.0  # seconds in which both codings have been tried
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """FL Studio as known at one moment. `loop` is from and to in quarter notes, None where nothing loops that
+    """FL Studio as known at one moment. `timeline` is FL's as what leaves now will find it: ahead by
+    `round_trip`, the seconds there and back. `loop` is from and to in quarter notes, None where nothing loops that
     FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
     `project` is another number with every project that FL opens, `loading` while it does. Versions are empty
     until told. `released` counts notes that FL's side released by itself, because the transport stopped, say,
     or the program was silent. `problem` is one line that says what to mend, or None."""
 
     timeline: Timeline = field(default_factory=Timeline)
+    round_trip: float = 0.0
     recording: bool = False
     song_mode: bool = False
     loop: tuple[float, float] | None = None
@@ -63,6 +66,7 @@ class FlLink:
         self.controls = LearnedControls(controls, bindings)
         self._endpoint = Endpoint(DAEMON, new_id, frames)
         self._transport = FlTransport()
+        self._round_trip = RoundTrip()
         self._hint = ""
         self._channel: tuple[int, str] = (-1, "")
         self._project = (0, False)
@@ -100,6 +104,10 @@ class FlLink:
         if self._endpoint.fresh:
             self._endpoint.fresh = False
             self._endpoint.send("hint", text=self._hint)
+            self._round_trip.forget()
+        waits = self._endpoint.waits
+        if self.linked and (waits or self._round_trip.due(time)):
+            self._endpoint.post(write_message("ping", number=self._round_trip.ping(time, again=waits)))
         return self._endpoint.due(time)
 
     def close(self) -> list[bytes]:
@@ -120,7 +128,8 @@ class FlLink:
         """What is known at `time` seconds, which is not before the last message."""
         last = self._transport.last
         return HostState(
-            self._transport.at(time),
+            self._transport.at(time, self._round_trip.seconds),
+            self._round_trip.seconds,
             last is not None and last.recording,
             last is not None and last.song_mode,
             last.loop if last else None,
@@ -140,6 +149,8 @@ class FlLink:
             report = read_report(message)
             if report is not None:
                 self._transport.report(report, time)
+        elif message.name == "echo":
+            self._round_trip.echo(message.number("number"), message.number("held") / 1e6, time)
         elif message.name == "channel":
             self._channel = max(message.number("index"), -1), message.text("name")
         elif message.name == "project":

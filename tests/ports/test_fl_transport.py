@@ -13,7 +13,7 @@ from plugin_bridge.ports.fl_position import PositionLine
 from plugin_bridge.ports.fl_protocol import PLAYING, SCRIPT, Message, read_messages, write_message
 from plugin_bridge.ports.fl_transport import FlTransport, TransportReport, read_report
 
-EARLY = 0.013  # quarter notes: how late a single report is guessed to be
+EARLY = 0.017  # quarter notes: how late a single report is guessed to be
 STANDING = TransportReport((1, 0), False, False, True, 120.0, 0.0, None, 4, 4)
 
 

@@ -13,7 +13,7 @@ from plugin_bridge.duet.controls import TABLE, Kind, control
 from plugin_bridge.ports.fl_link import FlLink, HostState
 from plugin_bridge.ports.host_clock import Timeline
 
-SAME = 0.002
+SAME = 0.001
 """Seconds that two accounts of one run of the transport may differ by and be the same."""
 
 
@@ -29,6 +29,11 @@ class HostLink:
         self.link = link or FlLink(learnable())
         self.state = HostState()
         self._told = Timeline()
+
+    @property
+    def round_trip_ms(self) -> float:
+        """Milliseconds to FL Studio and back, which are made up for; 0 while they are not known."""
+        return round(self.state.round_trip * 1e3, 3)
 
     def hear(self, message: Message) -> list[Item] | None:
         """What a message of the link's comes to; None where it is not the link's."""

@@ -6,6 +6,7 @@ One thread, the session's worker. Times are clock seconds, as the events' are; t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -116,6 +117,20 @@ class Planner:
         turn.plan.clear()
         turn.latest_due = time
         self._floor = 0.0
+
+    def retime(self, turn: Turn, moved: Callable[[float], float]) -> None:
+        """The beat that `turn` was planned by has moved: everything planned moves along, by `moved` from its
+        time to another."""
+        turn.plan = deque(
+            Planned(
+                moved(each.due),
+                each.after,
+                tuple(replace(event, time=moved(event.time)) for event in each.events),
+            )
+            for each in turn.plan
+        )
+        turn.latest_due = moved(turn.latest_due)
+        self._scheduler.retime(lambda time: moved(time + self.early) - self.early)
 
     def plan_ahead(self, turn: Turn, controls: Controls) -> None:
         """Generate until the plan reaches the lookahead, the turn ends, or the player does something."""

@@ -201,6 +201,12 @@ class Scheduler:
                 self._queue.release(time)
             self._changed.notify()
 
+    def retime(self, moved: Callable[[float], float]) -> None:
+        """Everything planned is due at the time that `moved`, which never falls, makes of its own."""
+        with self._changed:
+            self._queue.retime(moved)
+            self._changed.notify()
+
     def release(self, time: float | None = None) -> None:
         """End every note and pedal begun before `time` (now, without it) then, at the latest.
 

@@ -202,6 +202,7 @@ class DuetSession:
             faults=partner.counts.faults,
             mode=partner.controls.mode.value,
             host_tempo=self._around.host_tempo,
+            round_trip_ms=self._link.round_trip_ms if self._link else None,
             replan_ms=spread(self.measurements.replans),
             dropped_late=self._scheduler.dropped,
             echoes=self._echo.heard,

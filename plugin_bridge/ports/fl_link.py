@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from plugin_bridge.ports.fl_controls import Binding, Control, LearnedControls
 from plugin_bridge.ports.fl_endpoint import BROKEN, TICK, WINDOWS_FRAMES, Endpoint
+from plugin_bridge.ports.fl_knobs import KnobReports
 from plugin_bridge.ports.fl_protocol import DAEMON, VERSION, Message, write_message
 from plugin_bridge.ports.fl_round_trip import RoundTrip
 from plugin_bridge.ports.fl_transport import FlTransport, read_report
@@ -29,8 +29,8 @@ _PATIENCE = 2 * BROKEN + 1.0  # seconds in which both codings have been tried
 @dataclass(frozen=True, slots=True)
 class HostState:
     """FL Studio as known at one moment. `timeline` is FL's as what leaves now will find it: ahead by
-    `round_trip`, the seconds there and back. `loop` is from and to in quarter notes, None where nothing loops that
-    FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
+    `round_trip`, the seconds there and back. `loop` is from and to in quarter notes, None where nothing loops
+    that FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
     `project` is another number with every project that FL opens, `loading` while it does. Versions are empty
     until told. `released` counts notes that FL's side released by itself, because the transport stopped, say,
     or the program was silent. `problem` is one line that says what to mend, or None."""
@@ -55,15 +55,12 @@ class FlLink:
 
     def __init__(
         self,
-        controls: Iterable[Control] = (),
-        bindings: Iterable[Binding] = (),
         *,
         frames: int = WINDOWS_FRAMES,
         new_id: Callable[[], int] = lambda: 1 + secrets.randbelow(16383),
     ) -> None:
-        """`controls` are (name, least, greatest) of what a knob may be learned for, `bindings` what was
-        learned before; `frames` is how many frames a tick FL's side takes (`fl_endpoint`)."""
-        self.controls = LearnedControls(controls, bindings)
+        """`frames` is how many frames a tick FL's side takes (`fl_endpoint`)."""
+        self.knobs = KnobReports()
         self._endpoint = Endpoint(DAEMON, new_id, frames)
         self._transport = FlTransport()
         self._round_trip = RoundTrip()
@@ -142,7 +139,7 @@ class FlLink:
 
     def _take(self, message: Message, time: float) -> None:
         if message.name == "knobs":  # of any controller's script, also one that does not hear us
-            self.controls.moved(message.source, message.number("last"), message.data("moves"), time)
+            self.knobs.hear(message.source, message.number("last"), message.data("moves"), time)
         elif not message.from_peer:
             return
         elif message.name == "transport":

@@ -146,7 +146,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--style", default="base")
     options = parser.parse_args()
-    gc.freeze()  # what this program has loaded is not in FL's interpreter
+    gc.disable()  # what this program has loaded and notes down is not in FL's interpreter, to be gone through
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "report.json"
         jam = subprocess.Popen(  # noqa: S603 - our own program

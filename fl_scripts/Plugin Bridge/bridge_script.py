@@ -56,7 +56,7 @@ class Bridge:
         self._program = False  # was heard, so this is the input it plays into
         self._there = False  # is heard now
         self._heard_us = 0.0  # when it last did
-        self._forwarded = []  # the player's notes, told to the program: (status channel, note)
+        self._forwarded = {}  # the player's notes, told to the program: (status channel, note)
         self._playing = False
         self._told = None  # of the transport, what is told at once when it changes
         self._told_at = self._changed_at = 0.0
@@ -137,15 +137,15 @@ class Bridge:
     def _forward(self, status, data1, data2):
         kind, key = status & 0xF0, (status & 0x0F, data1)
         if kind in (0x80, 0x90):
-            self._forwarded = [each for each in self._forwarded if each != key]
+            self._forwarded.pop(key, None)
             if kind == 0x90 and data2 > 0:
-                self._forwarded.append(key)
+                self._forwarded[key] = True
         bridge_fl.send_short(status, data1, data2)
 
     def _release_forwarded(self):
         for channel, note in self._forwarded:
             bridge_fl.send_short(0x80 | channel, note, 64)
-        self._forwarded = []
+        self._forwarded = {}
 
     def _hear_link(self, message):
         now = self._clock()
@@ -225,7 +225,8 @@ class Bridge:
         moves = self._knobs.report(now)
         if moves is not None:
             data += write_message("knobs", last=moves[0], moves=moves[1])
-        elif data and self._ping is not None:  # a frame of control changes has no room for all three
+        has_room = moves is None or not self._endpoint.as_control_changes
+        if data and self._ping is not None and has_room:
             number, heard = self._ping
             data += write_message("echo", number=number, held=int((now - heard) * 1e6))
             self._ping = None

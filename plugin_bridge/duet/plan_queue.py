@@ -146,11 +146,16 @@ class PlanQueue:
         heapq.heapify(self._heap)
 
     def retime(self, moved: Callable[[float], float]) -> None:
-        """Everything planned is due at the time that `moved` makes of its own; it never turns two around."""
+        """Everything planned is due at the time that `moved` makes of its own; it never turns two around, but
+        may bring them together."""
         for entry in self._heap:
             entry.time = moved(entry.time)
             if entry.begins:
                 entry.note.begin = entry.time
+        for entry in self._heap:
+            note = entry.note
+            if entry.rank == _OFF and note.state is _State.PLANNED and entry.time <= note.begin:
+                entry.rank = _OFF_AT_ONCE
         heapq.heapify(self._heap)
 
     def release(self, time: float) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 IDLE = 0.02
 SCRIPT = Path(__file__).parents[2] / "fl_scripts" / "Plugin Bridge"
@@ -90,6 +90,19 @@ class Took:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+
+
+class HostOptions(TypedDict, total=False):
+    """How an `FlHost` may differ from the usual one."""
+
+    platform: str
+    api: int
+    port: int
+    output_port: int | None
+    sysex_out: bool
+    sysex_in: bool
+    sysex_callback: str
+    buffer: float
 
 
 class FlHost:

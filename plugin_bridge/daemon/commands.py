@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plugin_bridge.daemon.learning import learn
 from plugin_bridge.daemon.service_commands import service
 from plugin_bridge.errors import BridgeError
 
@@ -221,35 +222,6 @@ def ctl_get(name: str | None, as_json: bool) -> None:
         click.echo(f"{each} = {shown}" if name is None else shown)
 
 
-@ctl.command("learn")
-@click.argument("name", metavar="CONTROL", required=False)
-@click.option("--list", "listed", is_flag=True, help="List what was learned.")
-@click.option("--forget", metavar="CONTROL", help="Forget the knob of this control.")
-@_json
-def ctl_learn(name: str | None, listed: bool, forget: str | None, as_json: bool) -> None:
-    """Learn a knob or button: the next one that you move sets CONTROL, from now on and after a restart."""
-    from plugin_bridge.daemon.learning import learn_knob
-    from plugin_bridge.duet.controls import control
-
-    if (name is not None) + listed + (forget is not None) != 1:
-        raise BridgeError("say one of: ctl learn CONTROL, ctl learn --list, ctl learn --forget CONTROL")
-    client = _client()
-    if forget is not None:
-        client.delete(f"/api/knobs/{control(forget).name}")
-    elif name is not None:
-        learn_knob(client, control(name).name, lambda text: click.echo(text, err=as_json))
-    found = client.get("/api/knobs")["knobs"]
-    if as_json:
-        _print_json(found)
-    elif listed and not found:
-        click.echo("nothing was learned yet: plugin-bridge ctl learn CONTROL")
-    elif forget is not None:
-        click.echo(f"{control(forget).name} has no knob any more")
-    for row in found if not as_json and forget is None else ():
-        if name is None or row["control"] == control(name).name:
-            click.echo(f"{row['control']}: controller {row['number']} on channel {row['channel']}")
-
-
 @ctl.command("mode")
 @click.argument("name")
 def ctl_mode(name: str) -> None:
@@ -293,6 +265,9 @@ def ctl_take(name: str | None, listed: bool) -> None:
         click.echo(f"plays for {client.post(f'/api/takes/{name}/play')['seconds']:.0f} s")
     else:
         click.echo(f"saved {client.post('/api/takes')['name']}")
+
+
+ctl.add_command(learn)
 
 
 def _connect(direction: str, pattern: str, *, connect: bool) -> None:

@@ -66,6 +66,12 @@ class Knobs:
         """The control whose knob is waited for."""
         return self._learning
 
+    @property
+    def said(self) -> str:
+        """What is to be done now, for a line on a screen; nothing while nothing is learned."""
+        name = self._learning
+        return f"Plugin Bridge: move the knob for {name}" if name else ""
+
     def learn(self, name: str | None) -> None:
         """The next knob that moves is for the control `name`; None: do not learn. BridgeError for a control
         that is not there."""

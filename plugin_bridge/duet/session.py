@@ -295,8 +295,5 @@ class DuetSession:
             self._on_pace(step)
         self._told = self._partner.pace.count
         if self._link is not None:
-            learning = self._knobs.learning
-            self._link.show(
-                f"Plugin Bridge: move the knob for {learning}" if learning else self._partner.said
-            )
+            self._link.show(self._knobs.said or self._partner.said)
         return wait

@@ -2,10 +2,11 @@
 
 A report is never early: it is read in FL's idle loop, and FL itself moves on in steps of an audio buffer and
 counts in whole ticks; and it is late by more than these come to only where something was held up. So each
-report says where the song is at least and at most, and what all of the last seconds leave between is where it
-is: the middle of that is the estimate. (For delays spread evenly over a known range no estimate of a place
-has a smaller error: E. J. G. Pitman, "The estimation of the location and scale parameters of a continuous
-population of any given form", 1939.) A report later than can be says nothing.
+report says where the song is at least and at most, and it is between what all of the last seconds leave: in
+the middle, while they are few. (For delays spread evenly over a known range no estimate of a place has a
+smaller error: E. J. G. Pitman, "The estimation of the location and scale parameters of a continuous
+population of any given form", 1939.) The more there are the less the late ones count, for some were held up:
+of n delays that are the sum of two (buffer and tick) the least is about half their spread over root n.
 
 The tempo need not be estimated, for the script tells it. When it changed is known only to lie between two
 reports: what that leaves open is a range, too, which the reports after it narrow down.
@@ -21,7 +22,7 @@ WINDOW = 2.0
 """Seconds of reports that are taken together: clocks differ a little, and so none is true for ever."""
 USUAL_SPREAD = 0.016
 """Seconds that reports are late at most, until there are enough to tell: a buffer of 512 samples, a tick."""
-NARROWED = 1.0
+NARROWED = 0.5
 """Seconds after a change of the tempo for which its range counts; by then the reports tell more."""
 _ENOUGH = 12
 _MOST = 256
@@ -44,7 +45,11 @@ class PositionLine:
     @property
     def position(self) -> float:
         """Quarter notes at the time of the last report."""
-        return self._base + sum(self._ahead) / 2 * self.tempo / 60
+        least, most = self._ahead
+        half = (most - least) / 2
+        if math.isinf(self._known[0]):
+            half = min(half, self.spread / 2 / math.sqrt(len(self._late)))
+        return self._base + (least + half) * self.tempo / 60
 
     @property
     def spread(self) -> float:

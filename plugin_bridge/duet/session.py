@@ -29,6 +29,7 @@ from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.phrases import Mode
+from plugin_bridge.duet.priority import ask_for_favour
 from plugin_bridge.duet.recording import Recording
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
@@ -235,6 +236,7 @@ class DuetSession:
     # the worker
 
     def _run(self) -> None:
+        ask_for_favour()
         try:
             timeout: float | None = None
             while self._take(timeout):

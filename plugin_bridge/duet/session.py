@@ -16,6 +16,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from plugin_bridge.duet.assembly import assemble, new_stream
@@ -285,11 +286,9 @@ class DuetSession:
                     raise
 
     def _send_frames(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            try:
+        with suppress(BridgeError):  # that the port is lost is said elsewhere
+            for frame in frames:
                 self.ports.send(frame)
-            except BridgeError:
-                return  # that the port is lost is said elsewhere
 
     def _play(self) -> float:
         wait = self._conductor.play()

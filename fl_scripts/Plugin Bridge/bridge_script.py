@@ -20,6 +20,7 @@ VERSION = "0.1.0"  # of Plugin Bridge
 
 REPORT_PLAYING = 0.04  # seconds between two reports of the transport
 REPORT_STANDING = 0.1
+SETTLING = 0.3  # seconds after a change in which each tick has a report, for the first ones are worth most
 LISTEN_FIRST = 1.0  # seconds in which a program would be heard; before, no note is taken for the player's
 UNHEARD = 6.0  # seconds after which the user is told that the program does not hear the script
 PEDAL = 64
@@ -55,10 +56,11 @@ class Bridge:
         self._program = False  # was heard, so this is the input it plays into
         self._there = False  # is heard now
         self._heard_us = 0.0  # when it last did
-        self._forwarded = []  # the player's notes, told to the program: (status channel, note)
+        self._forwarded = {}  # the player's notes, told to the program: (status channel, note)
         self._playing = False
         self._told = None  # of the transport, what is told at once when it changes
-        self._told_at = 0.0
+        self._told_at = self._changed_at = 0.0
+        self._ping = None  # (number, when it was heard), to be echoed
         self._channel = None  # (index, name) as told
         self._playing_channel = 0
         self._other_version = None
@@ -135,15 +137,15 @@ class Bridge:
     def _forward(self, status, data1, data2):
         kind, key = status & 0xF0, (status & 0x0F, data1)
         if kind in (0x80, 0x90):
-            self._forwarded = [each for each in self._forwarded if each != key]
+            self._forwarded.pop(key, None)
             if kind == 0x90 and data2 > 0:
-                self._forwarded.append(key)
+                self._forwarded[key] = True
         bridge_fl.send_short(status, data1, data2)
 
     def _release_forwarded(self):
         for channel, note in self._forwarded:
             bridge_fl.send_short(0x80 | channel, note, 64)
-        self._forwarded = []
+        self._forwarded = {}
 
     def _hear_link(self, message):
         now = self._clock()
@@ -155,6 +157,8 @@ class Bridge:
                 self._hint = each.text("text") or self._hint
             elif each.from_peer and each.name == "panic":
                 self._release("panic")
+            elif each.from_peer and each.name == "ping":
+                self._ping = each.number("number"), now
         if self._endpoint.peer != 0 and not self._program:
             self._program = True
             self._release_forwarded()
@@ -212,18 +216,28 @@ class Bridge:
                 state.loop,
             )
             urgent = lasting != self._told
-            pause = (
-                REPORT_PLAYING if state.playing and not self._endpoint.as_control_changes else REPORT_STANDING
-            )
-            if urgent or self._endpoint.waits or now - self._told_at >= pause - 0.005:
+            if urgent:
+                self._changed_at = now
+            if urgent or self._endpoint.waits or now - self._told_at >= self._pause(state, now) - 0.005:
                 data = self._transport(state)
                 self._told, self._told_at = lasting, now
             self._tell_channel()
         moves = self._knobs.report(now)
         if moves is not None:
             data += write_message("knobs", last=moves[0], moves=moves[1])
+        has_room = moves is None or not self._endpoint.as_control_changes
+        if data and self._ping is not None and has_room:
+            number, heard = self._ping
+            data += write_message("echo", number=number, held=int((now - heard) * 1e6))
+            self._ping = None
         if data:
             self._endpoint.post(data, urgent)
+
+    def _pause(self, state, now):
+        """Seconds between two reports of the transport."""
+        if not state.playing or self._endpoint.as_control_changes:
+            return REPORT_STANDING
+        return 0.0 if now - self._changed_at < SETTLING else REPORT_PLAYING
 
     @staticmethod
     def _flags(state):

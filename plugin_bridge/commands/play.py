@@ -104,6 +104,13 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 @click.option(
     "--fl", "link_fl", is_flag=True, help="Link to FL Studio, which needs plugin-bridge fl install."
 )
+@click.option(
+    "--learn",
+    multiple=True,
+    metavar="CONTROL",
+    help="Learn a knob or button: the next one that you move sets this control, now and at later starts; may "
+    "be repeated.",
+)
 @click.option("--seconds", type=click.FloatRange(min=1.0), help="Stop after so long; without it: Ctrl-C.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--report", "report_path", type=PATH, help="Write report.json here at the end.")
@@ -113,12 +120,14 @@ def demo(folder: Path, seconds: float, seed: int, style_name: str, as_json: bool
 def jam(
     source: str | None, target: str | None, input_name: str, output_name: str,
     style_names: tuple[str, ...], mode: str | None, settings: tuple[str, ...],
-    chords: str | None, tempo: float, link_fl: bool, seconds: float | None, seed: int,
+    chords: str | None, tempo: float, link_fl: bool, learn: tuple[str, ...], seconds: float | None, seed: int,
     report_path: Path | None, save: Path | None, takes: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
+    from plugin_bridge.daemon.folders import user_folders
     from plugin_bridge.duet.calibration import Calibrations, calibrations_path
-    from plugin_bridge.duet.controls import Controls, settings_of
+    from plugin_bridge.duet.controls import Controls, control, settings_of
+    from plugin_bridge.duet.knobs import Knobs
     from plugin_bridge.duet.live import JamRequest, jam_live
     from plugin_bridge.duet.report import write_report
     from plugin_bridge.files import takes_folder
@@ -148,6 +157,8 @@ def jam(
         takes or takes_folder(),
         Calibrations(calibrations_path()),
         link_fl,
+        Knobs(user_folders().knobs_file),
+        tuple(control(name).name for name in learn),
         styles,
     )
     result = jam_live(make_engine(style_names[0]), request, tell)

@@ -48,6 +48,16 @@ def make_app(control: Control, hosts: Collection[str], token: str, page: dict[st
         body = await _object(request, "value")
         return JSONResponse(control.set_control(request.path_params["name"], body["value"]))
 
+    async def knobs(request: Request) -> Response:
+        return JSONResponse(control.knobs())
+
+    async def learn(request: Request) -> Response:
+        body = await _object(request, "control")
+        return JSONResponse(control.learn(body["control"]))
+
+    async def forget_knob(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(control.forget_knob, request.path_params["name"]))
+
     async def styles(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(control.styles))
 
@@ -102,6 +112,9 @@ def make_app(control: Control, hosts: Collection[str], token: str, page: dict[st
             ("GET", "/api/metrics", metrics),
             ("GET", "/api/controls", controls),
             ("PUT", "/api/controls/{name}", set_control),
+            ("GET", "/api/knobs", knobs),
+            ("PUT", "/api/learning", learn),
+            ("DELETE", "/api/knobs/{name}", forget_knob),
             ("GET", "/api/styles", styles),
             ("PUT", "/api/style", set_style),
             ("POST", "/api/panic", panic),

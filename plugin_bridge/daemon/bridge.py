@@ -21,6 +21,7 @@ from plugin_bridge.daemon.logs import set_level
 from plugin_bridge.daemon.refusals import NotNowError
 from plugin_bridge.daemon.take_shelf import TakeShelf
 from plugin_bridge.duet.controls import TABLE, Kind
+from plugin_bridge.duet.knobs import Knobs
 from plugin_bridge.duet.live import CHART_SECONDS
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.session import DuetSession
@@ -62,10 +63,11 @@ class Bridge:
     """One duet over `ports`, which outlive it."""
 
     def __init__(
-        self, config: Config, ports: MidiPorts, takes: Path, *, clock: Clock = now,
-        make_session: Callable[..., DuetSession] = DuetSession,
+        self, config: Config, ports: MidiPorts, takes: Path, *, knobs: Knobs | None = None,
+        clock: Clock = now, make_session: Callable[..., DuetSession] = DuetSession,
     ) -> None:  # fmt: skip
         self.feed = Feed()
+        self.knobs = knobs or Knobs()
         self.config = config
         self.restart_needed: tuple[str, ...] = ()
         self._running_with = config
@@ -211,7 +213,12 @@ class Bridge:
             chart = even_chart(chords, 4 * 60.0 / tempo, end=CHART_SECONDS)
             settings = replace(settings, chart=chart, tempo=tempo)
         session = self._make_session(
-            Engine(style), self._ports, settings, on_take=self._take_asked, on_pace=self._pace_changed
+            Engine(style),
+            self._ports,
+            settings,
+            knobs=self.knobs,
+            on_take=self._take_asked,
+            on_pace=self._pace_changed,
         )
         session.recording.on_event = self.feed.add
         session.tape.limit = TAPE_BYTES

@@ -45,6 +45,10 @@ class Client:
         """The same, for what is done rather than set."""
         return self._ask("POST", path, None)
 
+    def delete(self, path: str) -> Any:
+        """The same, for what is to be no more."""
+        return self._ask("DELETE", path, None)
+
     def page(self) -> str:
         """The page's address with the token, which stands where no server and no log sees it."""
         return f"{self.address.url}/#token={self.token}"

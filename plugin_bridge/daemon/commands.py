@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plugin_bridge.daemon.learning import learn
 from plugin_bridge.daemon.service_commands import service
 from plugin_bridge.errors import BridgeError
 
@@ -264,6 +265,9 @@ def ctl_take(name: str | None, listed: bool) -> None:
         click.echo(f"plays for {client.post(f'/api/takes/{name}/play')['seconds']:.0f} s")
     else:
         click.echo(f"saved {client.post('/api/takes')['name']}")
+
+
+ctl.add_command(learn)
 
 
 def _connect(direction: str, pattern: str, *, connect: bool) -> None:

@@ -95,6 +95,31 @@ class Control:
         self.bridge.set_control(row.name, number)
         return {"name": row.name, "value": number, "shown": row.show(number)}
 
+    def knobs(self) -> _Json:
+        """What was learned, and the control whose knob is waited for."""
+        knobs = self.bridge.knobs
+        return {
+            "knobs": [{"control": name, **asdict(knob)} for name, knob in sorted(knobs.knobs.items())],
+            "learning": knobs.learning,
+        }
+
+    def learn(self, name: Any) -> _Json:
+        """Learn the next knob that moves for a control; None: do not learn."""
+        if name is not None and not isinstance(name, str):
+            raise BridgeError("control must be the name of a control, or null")
+        if name is not None:
+            self.bridge.playing()  # while no duet is played nobody hears a knob
+        self.bridge.knobs.learn(name)
+        return self.knobs()
+
+    def forget_knob(self, name: str) -> _Json:
+        """No knob stands for a control any more."""
+        try:
+            self.bridge.knobs.forget(name)
+        except BridgeError as error:
+            raise NotThereError(str(error)) from error
+        return self.knobs()
+
     def styles(self) -> _Json:
         """The styles that are installed."""
         return {

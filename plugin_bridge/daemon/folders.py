@@ -30,6 +30,11 @@ class Folders:
         return self.config / "connections.toml"
 
     @property
+    def knobs_file(self) -> Path:
+        """Which knobs were learned for which controls: written by the daemon and by `jam`."""
+        return self.config / "knobs.json"
+
+    @property
     def token_file(self) -> Path:
         return self.state / "token"
 

@@ -66,6 +66,9 @@ SCHEMAS: dict[str, _Schema] = {
     ),
     "Controls": _object(controls=_list(_CONTROL)),
     "Control": _object(name=_TEXT, value=_NUMBER, shown=_TEXT),
+    "Knobs": _object(
+        knobs=_list(_object(control=_TEXT, channel=_WHOLE, number=_WHOLE)), learning=_MAYBE
+    ),
     "Styles": _object(styles=_list(_TEXT), current=_TEXT),
     "Style": _object(style=_TEXT),
     "Ports": _object(
@@ -101,6 +104,14 @@ def description() -> dict[str, Any]:
         "/api/state": {"get": _operation("How the daemon and the duet are", "State")},
         "/api/metrics": {"get": _operation("Measurements of the duet and of the process", "Metrics", 503)},
         "/api/controls": {"get": _operation("The control table, with the values as they are", "Controls")},
+        "/api/knobs": {"get": _operation("The knobs and buttons that were learned", "Knobs")},
+        "/api/learning": {"put": _operation(
+            "Learn the next knob that moves for a control; null: do not learn", "Knobs", 400, 415, 503,
+            body=_body(control={"enum": [row.name for row in TABLE] + [None]}))},
+        "/api/knobs/{name}": {"delete": {
+            **_operation("No knob stands for this control any more", "Knobs", 404),
+            "parameters": [{"name": "name", "in": "path", "required": True,
+                            "schema": {"enum": [row.name for row in TABLE]}}]}},
         "/api/styles": {"get": _operation("The styles that are installed", "Styles")},
         "/api/style": {"put": _operation(
             "Play in another style or blend from the next phrase on", "Style", 400, 404, 415,

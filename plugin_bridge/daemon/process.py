@@ -29,6 +29,7 @@ from plugin_bridge.daemon.page_files import page_files
 from plugin_bridge.daemon.saved_connections import read_connections
 from plugin_bridge.daemon.server import Server, bind, hosts_of
 from plugin_bridge.daemon.token import make_token
+from plugin_bridge.duet.knobs import Knobs
 from plugin_bridge.duet.live import stopped_by_signals
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.connections import Connections
@@ -106,6 +107,7 @@ class Daemon:
         stack.enter_context(InstanceLock(folders.lock_file))
         config = read_config(folders.config_file)
         connections = read_connections(folders.connections_file)
+        knobs = Knobs(folders.knobs_file)
         if self._log:
             level, megabytes, files = (config.get("log", each) for each in ("level", "megabytes", "files"))
             start_logging(folders.log_file, level, megabytes, files)
@@ -124,7 +126,7 @@ class Daemon:
             if config.get("takes", "folder")
             else folders.takes
         )
-        self.bridge = Bridge(config, patchbay, takes)
+        self.bridge = Bridge(config, patchbay, takes, knobs=knobs)
         stack.callback(self.bridge.stop)
         self.bridge.start()
         self.control = Control(self.bridge, patchbay, folders.connections_file)

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plugin_bridge.duet.conductor import Host, Item, Message, Setting
-from plugin_bridge.duet.controls import TABLE, Kind, control
+from plugin_bridge.duet.conductor import Host, Item, Message
 from plugin_bridge.ports.fl_link import FlLink, HostState
 from plugin_bridge.ports.host_clock import Timeline
 
-SAME = 0.002
+SAME = 0.001
 """Seconds that two accounts of one run of the transport may differ by and be the same."""
-
-
-def learnable() -> tuple[tuple[str, float, float], ...]:
-    """The controls that FL's knobs can be learned for: name, least and greatest value."""
-    return tuple((row.name, row.low, row.high) for row in TABLE)
 
 
 class HostLink:
     """The link of one session. `state` is what is known of FL Studio."""
 
     def __init__(self, link: FlLink | None = None) -> None:
-        self.link = link or FlLink(learnable())
+        self.link = link or FlLink()
         self.state = HostState()
         self._told = Timeline()
+
+    @property
+    def round_trip_ms(self) -> float:
+        """Milliseconds to FL Studio and back, which are made up for; 0 while they are not known."""
+        return round(self.state.round_trip * 1e3, 3)
 
     def hear(self, message: Message) -> list[Item] | None:
         """What a message of the link's comes to; None where it is not the link's."""
@@ -39,10 +38,7 @@ class HostLink:
     def look(self, time: float) -> list[Item]:
         """What has changed by `time` clock seconds, also by silence."""
         self.state = self.link.at(time)
-        items: list[Item] = [
-            Setting(change.control, _nearest(change.control, change.value))
-            for change in self.link.controls.take()
-        ]
+        items: list[Item] = [Message(turned.message, turned.time) for turned in self.link.knobs.take()]
         timeline = self.state.timeline
         if _differ(self._told, timeline, time):
             self._told = timeline
@@ -52,12 +48,6 @@ class HostLink:
     def show(self, text: str) -> None:
         """Show the partner's state in FL Studio's hint bar."""
         self.link.show(text)
-
-
-def _nearest(name: str, value: float) -> float:
-    """`value` as the control takes it: a knob that stands for a choice or a switch falls on one of them."""
-    row = control(name)
-    return value if row.kind is Kind.NUMBER else float(round(value))
 
 
 def _differ(before: Timeline, after: Timeline, time: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 
 from plugin_bridge.engine.stream import MetreAt
@@ -13,7 +14,9 @@ from plugin_bridge.music.harmony import Chart
 from plugin_bridge.ports.host_clock import BeatLine, HostClock, Timeline, pull_to_grid
 
 MOVED = 0.006
-"""Seconds by which what is planned may miss the host's time."""
+"""Seconds by which the host's time may move before what is planned is planned anew."""
+FINAL = 0.003
+"""Seconds ahead of now that nothing is moved any more: it may be on its way."""
 DRIFT_PAUSE = 0.3
 """Seconds until it is looked again whether the tempo has changed: the estimate from MIDI clock trembles."""
 AHEAD = 1.0
@@ -84,6 +87,7 @@ class Surroundings:
         self._timeline: Timeline | None = None
         self._linked = False
         self._planned: Timeline | None = None
+        self._timed: Timeline | None = None
         self._drift_at = 0.0
         self._stopped: float | None = None  # when the host stopped, having played
         self._tracker = BeatTracker()
@@ -178,6 +182,23 @@ class Surroundings:
         elif before is not None and before.playing:
             self._stopped = time
         return Change.JUMP
+
+    def moved_since(self, time: float, amount: float) -> Callable[[float], float] | None:
+        """How what was planned, pulled to the sixteenths by `amount`, moves along with what has become known
+        of the host's time since the last call: from clock seconds to clock seconds. What is due at once
+        stays. None where nothing moves."""
+        before, after = self._timed, self.playing_transport
+        self._timed = after
+        if before is None or after is None or before is after or before.generation != after.generation:
+            return None
+        final = time + FINAL
+
+        def moved(due: float) -> float:
+            place = before.position(due)
+            then = after.time_of(place) if place is not None and due > final else None
+            return due if then is None else max(due + amount * (then - due), final)
+
+        return moved if amount > 0 else None
 
     def host_stands(self, time: float) -> bool:
         """Whether the host has played and stopped: the partner waits for it, but not for ever when it is

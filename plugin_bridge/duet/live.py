@@ -13,6 +13,7 @@ from types import FrameType
 
 from plugin_bridge.duet.calibration import Calibrations, LoopDelay, measure_loop
 from plugin_bridge.duet.controls import Controls
+from plugin_bridge.duet.knobs import Knob, Knobs
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession
@@ -35,7 +36,8 @@ CONNECT_SECONDS = 60.0
 @dataclass(frozen=True, slots=True)
 class JamRequest:
     """Ports (None: a virtual one of the given name), a chart a chord a bar, how long to play, the folder
-    that takes go to, and whether FL Studio is linked."""
+    that takes go to, whether FL Studio is linked, the knobs that were learned and the controls to learn
+    one for, in order."""
 
     source: str | None
     target: str | None
@@ -49,6 +51,8 @@ class JamRequest:
     takes: Path
     calibrations: Calibrations
     fl: bool
+    knobs: Knobs
+    learn: tuple[str, ...] = ()
     styles: tuple[Style, ...] = ()
 
 
@@ -84,16 +88,34 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
         except (BridgeError, OSError) as error:
             tell(f"the take was not saved: {error}")
 
+    def learn_next(name: str, knob: Knob) -> None:
+        tell(f"{name}: {knob}")
+        ask()
+
+    def ask() -> None:
+        name = next(to_learn, None)
+        if name is not None:
+            request.knobs.learn(name)
+            tell(f"move the knob, or press the button, for {name}")
+
+    to_learn = iter(request.learn)
+    request.knobs.on_learned = learn_next
     with open_ports(source, target) as ports:
-        if (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None:
+        if (
+            not request.fl
+            and (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None
+        ):
             settings = replace(settings, delays=loop.delays)
             tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
-        session = DuetSession(engine, ports, settings, fl=request.fl, on_take=take, on_pace=pace)
+        session = DuetSession(
+            engine, ports, settings, fl=request.fl, knobs=request.knobs, on_take=take, on_pace=pace
+        )
         with stopped_by_signals(session.end), session:
             tell(
                 f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
                 "Ctrl-C ends"
             )
+            ask()
             problem = None
             try:
                 session.wait(request.seconds)

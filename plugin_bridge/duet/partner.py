@@ -189,6 +189,9 @@ class Partner:
         if (chart := self._around.chart_at(time - self.began)) is not None:
             self.stream.set_chart(chart)
         change = self._around.change_at(time - self.began)
+        moved = self._around.moved_since(time, self.controls.grid)
+        if moved is not None and self._turn is not None:
+            self._planner.retime(self._turn, moved)
         if change is not Change.NONE and self._turn is not None:
             self._follow(change, self._turn, time)
         if self._turn is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -143,6 +143,19 @@ class PlanQueue:
                     self._end_at(before, entry.time, provisional=True)
         self._newest = newest
         self._heap = [entry for entry in self._heap if not entry.dead]
+        heapq.heapify(self._heap)
+
+    def retime(self, moved: Callable[[float], float]) -> None:
+        """Everything planned is due at the time that `moved` makes of its own; it never turns two around, but
+        may bring them together."""
+        for entry in self._heap:
+            entry.time = moved(entry.time)
+            if entry.begins:
+                entry.note.begin = entry.time
+        for entry in self._heap:
+            note = entry.note
+            if entry.rank == _OFF and note.state is _State.PLANNED and entry.time <= note.begin:
+                entry.rank = _OFF_AT_ONCE
         heapq.heapify(self._heap)
 
     def release(self, time: float) -> None:

@@ -6,6 +6,7 @@ One thread, the session's worker. Times are clock seconds, as the events' are; t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -28,6 +29,8 @@ PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
 FIRST_NOTE_WITHIN = 0.1
 """Seconds from the start of a turn to its first note at most."""
+LATE_AT_MOST = 0.004
+"""Seconds that a note pulled to the grid may be late; one that would be later takes the next sixteenth."""
 SEGMENT = 0.5
 """Seconds of one continuation, where several are compared."""
 SLACK = 0.15
@@ -51,6 +54,10 @@ class Planned:
     @property
     def is_note(self) -> bool:
         return any(isinstance(event, NoteOn) for event in self.events)
+
+    def moved(self, by: Callable[[float], float]) -> Planned:
+        """The same at other times."""
+        return Planned(by(self.due), self.after, tuple(replace(e, time=by(e.time)) for e in self.events))
 
 
 @dataclass(slots=True)
@@ -116,6 +123,12 @@ class Planner:
         turn.plan.clear()
         turn.latest_due = time
         self._floor = 0.0
+
+    def retime(self, turn: Turn, moved: Callable[[float], float]) -> None:
+        """The beat that `turn` was planned by has moved: what is planned moves along, to `moved`."""
+        turn.plan = deque(each.moved(moved) for each in turn.plan)
+        turn.latest_due = moved(turn.latest_due)
+        self._scheduler.retime(lambda time: moved(time + self.early) - self.early)
 
     def plan_ahead(self, turn: Turn, controls: Controls) -> None:
         """Generate until the plan reaches the lookahead, the turn ends, or the player does something."""
@@ -209,11 +222,8 @@ class Planner:
 
     def _background(self) -> Background:
         recent = [event for event in self.recent if isinstance(event, NoteOn) and event.part is Part.PARTNER]
-        return Background(
-            chord=self._stream.chord,
-            player_holds=self._stream.player_holds,
-            recent=tuple(event.pitch for event in recent[-16:]),
-        )
+        pitches = tuple(event.pitch for event in recent[-16:])
+        return Background(self._stream.chord, self._stream.player_holds, pitches)
 
     def _plan(self, turn: Turn, event: Event, before: Mark) -> None:
         """Hand `event` (stream seconds) to the scheduler, unless the mixing keeps it out of the stream."""
@@ -255,18 +265,14 @@ class Planner:
             return event
         velocity = event.velocity * self._controls.dynamics
         if self._controls.mix_sounds:
-            loudest = loudest_heard(
-                self._controls.mixing, self._controls.mix, self._player.velocity(event.time)
-            )
-            velocity = min(velocity, loudest or 127)
+            velocity = min(velocity, self._loudest(event.time) or 127)
         return replace(event, velocity=max(1, min(127, round(velocity))))
 
     def _placed(self, turn: Turn, event: Event) -> Event:
         """Pulled to the grid: an onset by as much as the controls say, its end along with it."""
         match event:
             case NoteOn():
-                earliest = max(turn.latest_due, turn.soonest)
-                time = self._around.pulled(event.time, self._controls.grid, earliest)
+                time = self._pulled(turn, event.time)
                 turn.shift[event.pitch] = time - event.time
             case NoteOff():
                 time = event.time + turn.shift.pop(event.pitch, 0.0)
@@ -274,16 +280,21 @@ class Planner:
                 time = event.time
         return replace(event, time=time)
 
+    def _pulled(self, turn: Turn, time: float) -> float:
+        grid = self._controls.grid
+        if not grid:
+            return time
+        drawn = self._world.now() + self.early - LATE_AT_MOST  # to draw it took its time
+        return self._around.pulled(time, grid, max(turn.latest_due, turn.soonest, drawn))
+
     def _usual_length(self) -> float:
         """Seconds that the partner's notes have lasted lately."""
         begun: dict[int, float] = {}
         lengths: list[float] = []
         for event in self.recent:
-            if event.part is not Part.PARTNER:
-                continue
-            if isinstance(event, NoteOn):
+            if isinstance(event, NoteOn) and event.part is Part.PARTNER:
                 begun[event.pitch] = event.time
-            elif isinstance(event, NoteOff) and event.pitch in begun:
+            elif isinstance(event, NoteOff) and event.part is Part.PARTNER and event.pitch in begun:
                 lengths.append(event.time - begun.pop(event.pitch))
         lengths = sorted(lengths[-32:])
         return min(max(lengths[len(lengths) // 2], 0.05), _LONGEST_ORPHAN) if lengths else 0.3

@@ -53,7 +53,8 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`report.json` of the demo and of every live session."""
+    """`report.json` of the demo and of every live session. `round_trip_ms` is the way to FL Studio and back,
+    None where there is no FL Studio."""
 
     seconds: float
     player_notes: int
@@ -72,6 +73,7 @@ class Report:
     mode: str = "answer"
     replan_ms: Spread = Spread(None, None, None, 0)
     host_tempo: float | None = None
+    round_trip_ms: float | None = None
     style_changes: int = 0
     faults: int = 0
     echoes: int = 0

@@ -18,7 +18,6 @@ import atexit
 import contextlib
 import logging
 import math
-import os
 import sys
 import threading
 from collections import deque
@@ -28,6 +27,7 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from plugin_bridge.duet.plan_queue import PlanQueue
+from plugin_bridge.duet.priority import ask_for_realtime
 from plugin_bridge.duet.sounding import Sounding
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
 from plugin_bridge.ports.clock import Clock, now
@@ -42,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 LATEST_SECONDS = 0.08
 JOIN_SECONDS = 2.0
-REALTIME_PRIORITY = 5
-"""Of SCHED_FIFO: below what audio servers use, above everything ordinary."""
 _LONGEST_WAIT = 3600.0  # seconds; below the limit of every platform
 
 Send: TypeAlias = Callable[[bytes], None]
@@ -201,6 +199,12 @@ class Scheduler:
                 self._queue.release(time)
             self._changed.notify()
 
+    def retime(self, moved: Callable[[float], float]) -> None:
+        """Everything planned is due at the time that `moved`, which never falls, makes of its own."""
+        with self._changed:
+            self._queue.retime(moved)
+            self._changed.notify()
+
     def release(self, time: float | None = None) -> None:
         """End every note and pedal begun before `time` (now, without it) then, at the latest.
 
@@ -273,7 +277,7 @@ class Scheduler:
             self._turning = False
 
     def _run(self) -> None:
-        _ask_for_priority()
+        ask_for_realtime()
         with _fine_timer():
             while batch := self._wait():
                 self._emit(batch)
@@ -370,14 +374,6 @@ def _call(callback: Callable[[_Value], None], value: _Value) -> None:
         callback(value)
     except Exception:
         logger.exception("a callback of the scheduler failed on %s", value)
-
-
-def _ask_for_priority() -> None:
-    """Let this thread run before others, where the system lets the user have that (on Linux the limit
-    `rtprio`, which audio users have). It sleeps but for a few microseconds an event."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from plugin_bridge.duet.assembly import assemble, new_stream
@@ -24,10 +25,12 @@ from plugin_bridge.duet.controls import Controls, control
 from plugin_bridge.duet.echo import EchoFilter
 from plugin_bridge.duet.host_link import HostLink
 from plugin_bridge.duet.journal import Live, Tape
+from plugin_bridge.duet.knobs import Knobs
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.phrases import Mode
+from plugin_bridge.duet.priority import ask_for_favour
 from plugin_bridge.duet.recording import Recording
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
@@ -50,14 +53,14 @@ _SWITCH_INTERVAL = 0.0005
 class DuetSession:
     """One duet over one pair of ports. Use as a context manager, or `start` and `stop`.
 
-    With `fl` the link to FL Studio is kept, on the same ports. `on_take` is called, in the worker's thread,
-    when the player asks for a take to be saved; `on_pace` when a measure against a slow machine is taken or
-    taken back.
+    With `fl` the link to FL Studio is kept, on the same ports. `knobs` are what was learned, and learn.
+    `on_take` is called, in the worker's thread, when the player asks for a take to be saved; `on_pace` when a
+    measure against a slow machine is taken or taken back.
     """
 
     def __init__(
         self, engine: Engine, ports: MidiPorts, settings: SessionSettings = PLAIN, *,
-        fl: bool = False, on_take: Callable[[], None] = lambda: None,
+        fl: bool = False, knobs: Knobs | None = None, on_take: Callable[[], None] = lambda: None,
         on_pace: Callable[[PaceStep], None] = lambda step: None,
     ) -> None:  # fmt: skip
         self.ports, self.settings = ports, settings
@@ -70,6 +73,7 @@ class DuetSession:
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._echo = EchoFilter()
         self._link = HostLink() if fl else None
+        self._knobs = knobs or Knobs()
         self._around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
         self._worker: threading.Thread | None = None
         self._told = 0
@@ -202,6 +206,7 @@ class DuetSession:
             faults=partner.counts.faults,
             mode=partner.controls.mode.value,
             host_tempo=self._around.host_tempo,
+            round_trip_ms=self._link.round_trip_ms if self._link else None,
             replan_ms=spread(self.measurements.replans),
             dropped_late=self._scheduler.dropped,
             echoes=self._echo.heard,
@@ -232,6 +237,7 @@ class DuetSession:
     # the worker
 
     def _run(self) -> None:
+        ask_for_favour()
         try:
             timeout: float | None = None
             while self._take(timeout):
@@ -251,8 +257,9 @@ class DuetSession:
             item = self._next(timeout)
             while item is not None:
                 linked = self._link.hear(item) if self._link and isinstance(item, Message) else None
-                for each in [item] if linked is None else linked:
-                    self._conductor.deliver(each)
+                for each in map(self._knobs.hear, [item] if linked is None else linked):
+                    if each is not None:
+                        self._conductor.deliver(each)
                 item = self._inbox.get_nowait()
             return False
         except queue.Empty:
@@ -279,11 +286,9 @@ class DuetSession:
                     raise
 
     def _send_frames(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            try:
+        with suppress(BridgeError):  # that the port is lost is said elsewhere
+            for frame in frames:
                 self.ports.send(frame)
-            except BridgeError:
-                return  # that the port is lost is said elsewhere
 
     def _play(self) -> float:
         wait = self._conductor.play()
@@ -291,5 +296,5 @@ class DuetSession:
             self._on_pace(step)
         self._told = self._partner.pace.count
         if self._link is not None:
-            self._link.show(self._partner.said)
+            self._link.show(self._knobs.said or self._partner.said)
         return wait

@@ -85,7 +85,7 @@ class Take:
     midi: bytes
 
 
-def read_take(path: Path, name: str | None = None) -> Take:
+def read_take(path: Path) -> Take:
     """The notes of a MIDI file, to the tick; drums only where there is nothing else. Pedals are left out, for
     the piano roll has none. BridgeError when the file cannot be read or has too many notes."""
     midi = read_midi(path)  # says in one line what is wrong with a file
@@ -97,7 +97,7 @@ def read_take(path: Path, name: str | None = None) -> Take:
     notes = _notes(raw)
     if len(notes) > MOST_NOTES:
         raise BridgeError(f"{path}: {len(notes)} notes are too many for a clip; at most {MOST_NOTES}")
-    return Take(name or path.stem, max(raw.division, 1), notes, data)
+    return Take(path.stem, max(raw.division, 1), notes, data)
 
 
 def takes_script(takes: Sequence[Take]) -> bytes:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from plugin_bridge.ports.fl_controls import Binding, Control, LearnedControls
 from plugin_bridge.ports.fl_endpoint import BROKEN, TICK, WINDOWS_FRAMES, Endpoint
-from plugin_bridge.ports.fl_protocol import DAEMON, VERSION, Message
+from plugin_bridge.ports.fl_knobs import KnobReports
+from plugin_bridge.ports.fl_protocol import DAEMON, VERSION, Message, write_message
+from plugin_bridge.ports.fl_round_trip import RoundTrip
 from plugin_bridge.ports.fl_transport import FlTransport, read_report
 from plugin_bridge.ports.host_clock import Timeline
 
@@ -27,13 +28,15 @@ _PATIENCE = 2 * BROKEN + 1.0  # seconds in which both codings have been tried
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """FL Studio as known at one moment. `loop` is from and to in quarter notes, None where nothing loops that
-    FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
+    """FL Studio as known at one moment. `timeline` is FL's as what leaves now will find it: ahead by
+    `round_trip`, the seconds there and back. `loop` is from and to in quarter notes, None where nothing loops
+    that FL tells of; `channel` is the channel rack's selected one, counted from 0, -1 where there is none;
     `project` is another number with every project that FL opens, `loading` while it does. Versions are empty
     until told. `released` counts notes that FL's side released by itself, because the transport stopped, say,
     or the program was silent. `problem` is one line that says what to mend, or None."""
 
     timeline: Timeline = field(default_factory=Timeline)
+    round_trip: float = 0.0
     recording: bool = False
     song_mode: bool = False
     loop: tuple[float, float] | None = None
@@ -52,17 +55,15 @@ class FlLink:
 
     def __init__(
         self,
-        controls: Iterable[Control] = (),
-        bindings: Iterable[Binding] = (),
         *,
         frames: int = WINDOWS_FRAMES,
         new_id: Callable[[], int] = lambda: 1 + secrets.randbelow(16383),
     ) -> None:
-        """`controls` are (name, least, greatest) of what a knob may be learned for, `bindings` what was
-        learned before; `frames` is how many frames a tick FL's side takes (`fl_endpoint`)."""
-        self.controls = LearnedControls(controls, bindings)
+        """`frames` is how many frames a tick FL's side takes (`fl_endpoint`)."""
+        self.knobs = KnobReports()
         self._endpoint = Endpoint(DAEMON, new_id, frames)
         self._transport = FlTransport()
+        self._round_trip = RoundTrip()
         self._hint = ""
         self._channel: tuple[int, str] = (-1, "")
         self._project = (0, False)
@@ -100,6 +101,10 @@ class FlLink:
         if self._endpoint.fresh:
             self._endpoint.fresh = False
             self._endpoint.send("hint", text=self._hint)
+            self._round_trip.forget()
+        waits = self._endpoint.waits
+        if self.linked and (waits or self._round_trip.due(time)):
+            self._endpoint.post(write_message("ping", number=self._round_trip.ping(time, again=waits)))
         return self._endpoint.due(time)
 
     def close(self) -> list[bytes]:
@@ -120,7 +125,8 @@ class FlLink:
         """What is known at `time` seconds, which is not before the last message."""
         last = self._transport.last
         return HostState(
-            self._transport.at(time),
+            self._transport.at(time, self._round_trip.seconds),
+            self._round_trip.seconds,
             last is not None and last.recording,
             last is not None and last.song_mode,
             last.loop if last else None,
@@ -133,13 +139,15 @@ class FlLink:
 
     def _take(self, message: Message, time: float) -> None:
         if message.name == "knobs":  # of any controller's script, also one that does not hear us
-            self.controls.moved(message.source, message.number("last"), message.data("moves"), time)
+            self.knobs.hear(message.source, message.number("last"), message.data("moves"), time)
         elif not message.from_peer:
             return
         elif message.name == "transport":
             report = read_report(message)
             if report is not None:
                 self._transport.report(report, time)
+        elif message.name == "echo":
+            self._round_trip.echo(message.number("number"), message.number("held") / 1e6, time)
         elif message.name == "channel":
             self._channel = max(message.number("index"), -1), message.text("name")
         elif message.name == "project":

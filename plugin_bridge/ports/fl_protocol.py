@@ -21,29 +21,22 @@ LONGEST_MESSAGES = 16000
 SCRIPT, DAEMON = 0, 1
 """Who speaks."""
 
+_TRANSPORT = (
+    ("flags", "u8"), ("run", "u8"), ("tempo", "u32"), ("position", "i32"), ("quarter", "u16"), ("bar", "u16"),
+    ("loop_start", "i32"), ("loop_end", "i32"),
+)  # fmt: skip
 # number: (name, who sends it, fields). A field is (name, kind); kinds: u8, u16, u32, i32, text, bytes.
 MESSAGES = {
     1: ("hello", SCRIPT, (("script", "text"), ("host", "text"), ("api", "u16"), ("port", "i32"))),
-    2: (
-        "transport",
-        SCRIPT,
-        (
-            ("flags", "u8"),
-            ("run", "u8"),
-            ("tempo", "u32"),
-            ("position", "i32"),
-            ("quarter", "u16"),
-            ("bar", "u16"),
-            ("loop_start", "i32"),
-            ("loop_end", "i32"),
-        ),
-    ),
+    2: ("transport", SCRIPT, _TRANSPORT),
     3: ("channel", SCRIPT, (("index", "i32"), ("name", "text"))),
     4: ("project", SCRIPT, (("number", "u16"), ("loading", "u8"))),
     5: ("knobs", SCRIPT, (("last", "u16"), ("moves", "bytes"))),
     6: ("released", SCRIPT, (("reason", "text"), ("notes", "u8"))),
+    7: ("echo", SCRIPT, (("number", "u16"), ("held", "u32"))),
     16: ("hint", DAEMON, (("text", "text"),)),
     17: ("panic", DAEMON, ()),
+    18: ("ping", DAEMON, (("number", "u16"),)),
 }
 PLAYING, RECORDING, SONG_MODE = 1, 2, 4
 """Bits of `transport.flags`."""

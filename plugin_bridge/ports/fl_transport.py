@@ -14,6 +14,8 @@ from plugin_bridge.ports.fl_position import USUAL_SPREAD, PositionLine
 from plugin_bridge.ports.fl_protocol import PLAYING, RECORDING, SONG_MODE, Message
 from plugin_bridge.ports.host_clock import Timeline
 
+WRAP_WITHIN = 0.04
+"""Seconds by which a loop's wrap may miss where it is expected, and be one."""
 _SLOWEST, _FASTEST = 1_000, 1_000_000  # thousandths of a beat a minute; FL itself has 10 to 522
 _MOST_BEATS = 64
 
@@ -80,6 +82,8 @@ class FlTransport:
         if same_run:
             self._line.report(time, report.position, report.tempo)
             self._spread = self._line.spread
+        elif self._has_wrapped(report, time):
+            self._generation += 1
         else:
             self._generation += self._playing or report.playing
             self._line = PositionLine(
@@ -91,15 +95,32 @@ class FlTransport:
         """FL Studio is gone: it said so."""
         self._heard = None
 
-    def at(self, time: float) -> Timeline:
-        """What is known at `time` seconds, which is not before the last report."""
+    def _has_wrapped(self, report: TransportReport, time: float) -> bool:
+        """Whether the song has gone round its loop: then it has lost no time, and all that was known of its
+        line is true at the other place."""
+        last = self._last
+        if last is None or not (self._playing and report.playing) or report.run[0] != last.run[0]:
+            return False
+        if report.loop is None or report.loop != last.loop:
+            return False
+        length = report.loop[1] - report.loop[0]
+        late = (self._line.at(time) - length - report.position) * 60 / report.tempo
+        if abs(late) > WRAP_WITHIN:
+            return False
+        self._line.move(-length)
+        self._line.report(time, report.position, report.tempo)
+        return True
+
+    def at(self, time: float, lead: float = 0.0) -> Timeline:
+        """What is known at `time` seconds, which is not before the last report: `lead` seconds
+        later, that is, the way to FL and back: what leaves at a time of this timeline is there on time."""
         alive = not self._gone(time)
         return Timeline(
             playing=self._playing and alive,
             alive=alive,
             tempo=self._line.tempo if alive else None,
             generation=self._generation + (self._playing and not alive),
-            anchor_time=self._line.time,
+            anchor_time=self._line.time - lead,
             anchor_position=self._line.position,
             beats_in_bar=self._last.beats_in_bar if self._last else 4,
             sixteenths=self._last.sixteenths if self._last else 4,

@@ -136,8 +136,8 @@ def pull_to_grid(
     time: float, amount: float, grid: float, line: BeatLine, earliest: float = -math.inf
 ) -> float:
     """`time` (seconds) moved by `amount` (0 not at all, 1 wholly) towards the nearest multiple of `grid`
-    quarter notes on `line`, or the next one where that is before `earliest` seconds. Where the line knows
-    nothing the time stays as it is.
+    quarter notes on `line`, or the first one from `earliest` seconds on where that is before. Where the line
+    knows nothing the time stays as it is.
 
     ValueError when amount is not 0 to 1 or grid not above 0.
     """
@@ -148,7 +148,8 @@ def pull_to_grid(
         return time
     target = line.time_of(round(position / grid) * grid)
     if target is not None and target < earliest:
-        target = line.time_of((round(position / grid) + 1) * grid)
+        first = line.position(earliest)
+        target = None if first is None else line.time_of(math.ceil((first - _EDGE) / grid) * grid)
     return time if target is None else max(time + amount * (target - time), min(time, earliest))
 
 

@@ -9,7 +9,7 @@ from fakes.loopback_host import QUICK
 from hypothesis import given
 
 from plugin_bridge.duet.conductor import Host, Item, Message, Setting
-from plugin_bridge.duet.host_link import HostLink, learnable
+from plugin_bridge.duet.host_link import HostLink
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.offline import START, replay, simulate
 from plugin_bridge.engine.engine import Engine
@@ -35,7 +35,7 @@ def test_other_bytes_are_no_timeline(data: bytes) -> None:
 
 
 def linked() -> tuple[Pair, HostLink]:
-    pair = Pair(FlLink(learnable(), new_id=lambda: 77))
+    pair = Pair(FlLink(new_id=lambda: 77))
     pair.start()
     return pair, HostLink(pair.link)
 
@@ -48,6 +48,8 @@ def test_the_transport_becomes_items_and_only_when_it_changes() -> None:
     (item,) = link.look(pair.time)
     assert isinstance(item, Host)
     assert item.timeline.playing
+    pair.run(2.0)
+    link.look(pair.time)  # known better by now
     pair.run(2.0)
     assert link.look(pair.time) == [], "it goes on as it said"
 

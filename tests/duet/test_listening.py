@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import hypothesis.strategies as st
 import pytest
 from fakes.loopback_host import QUICK, Host
+from hypothesis import given
 
 from plugin_bridge.duet.listening import GONE, KEPT, Change, ChordListener, Surroundings
 from plugin_bridge.duet.session import DuetSession
@@ -164,6 +167,47 @@ def test_a_change_of_tempo_is_a_drift_and_a_tremble_is_none():
 
 def line(tempo, playing=True, alive=True, generation=1):
     return Timeline(playing, alive, tempo, generation, anchor_time=0.0)
+
+
+def test_what_was_planned_stays_on_the_sixteenths_when_the_host_is_known_better_or_changes_its_tempo():
+    around = Surroundings(None, lambda seconds: 0, False)
+    before = line(tempo=120.0)
+    around.follow(before)
+    assert around.moved_since(1.0, 1.0) is None, "nothing was planned by anything else"
+    for after in (replace(before, anchor_time=0.004), line(tempo=97.0)):
+        around.follow(before)
+        around.moved_since(1.0, 1.0)
+        around.follow(after)
+        moved = around.moved_since(1.0, 1.0)
+        assert moved is not None
+        for sixteenth in range(9, 30):
+            was, should_be = before.time_of(sixteenth / 4), after.time_of(sixteenth / 4)
+            if should_be > 1.01:
+                assert moved(was) == pytest.approx(should_be)
+        assert around.moved_since(1.0, 1.0) is None, "it has moved"
+
+
+@given(st.floats(0, 3), st.floats(0, 3), st.floats(60, 200), st.floats(60, 200), st.floats(0.01, 1))
+def test_what_moves_keeps_its_order_and_what_is_due_at_once_stays(one, other, before, after, amount):
+    around = Surroundings(None, lambda seconds: 0, False)
+    around.follow(line(before))
+    around.moved_since(1.0, amount)
+    around.follow(line(after))
+    moved = around.moved_since(1.0, amount)
+    first, second = sorted((one, other))
+    if moved is not None:
+        assert moved(first) <= moved(second) + 1e-9
+        assert moved(1.002) == 1.002
+
+
+def test_what_was_not_pulled_and_what_a_jump_overtakes_does_not_move():
+    around = Surroundings(None, lambda seconds: 0, False)
+    around.follow(line(120.0))
+    around.moved_since(1.0, 0.0)
+    around.follow(line(97.0))
+    assert around.moved_since(1.0, 0.0) is None
+    around.follow(line(120.0, generation=2))
+    assert around.moved_since(1.0, 1.0) is None
 
 
 def test_the_partner_waits_for_a_host_that_stopped_and_not_for_one_that_is_gone():

@@ -175,3 +175,30 @@ def test_a_generation_that_was_not_begun_is_a_mistake_and_an_old_one_is_refused(
 def test_latest_must_be_a_duration() -> None:
     with pytest.raises(ValueError, match="latest"):
         PlanQueue(math.nan)
+
+
+def test_what_is_planned_moves_along_with_the_beat() -> None:
+    queue = begun(NoteOn(0.0, 60, 80), NoteOff(2.0, 60), NoteOn(2.0, 64, 80), Pedal(2.5, True))
+    played(queue, 1.0)
+    queue.plan(0, [NoteOff(3.0, 64), Pedal(3.0, False)])
+    queue.retime(lambda time: time + 0.01)
+    assert played(queue, 9.0) == [
+        NoteOff(2.01, 60), NoteOn(2.01, 64, 80), Pedal(2.51, True), NoteOff(3.01, 64), Pedal(3.01, False),
+    ]  # fmt: skip
+
+
+def test_a_note_that_the_beat_leaves_no_length_begins_before_it_ends() -> None:
+    queue = begun(NoteOn(0.5, 60, 80), NoteOff(1.0, 60), NoteOn(1.0, 60, 70), NoteOff(1.5, 60))
+    queue.retime(lambda time: 3.0)
+    messages = played(queue, 9.0)
+    assert sum(isinstance(each, NoteOn) for each in messages) == 2
+    assert isinstance(messages[0], NoteOn)
+    assert isinstance(messages[-1], NoteOff)
+    assert len(queue) == 0
+
+
+def test_after_the_beat_has_moved_the_next_cut_falls_where_the_notes_are_now() -> None:
+    queue = begun(NoteOn(1.0, 60, 80), NoteOff(1.2, 60), NoteOn(2.0, 64, 80), NoteOff(2.2, 64))
+    queue.retime(lambda time: time + 0.5)
+    queue.cancel_after(2.4)
+    assert played(queue, 9.0) == [NoteOn(1.5, 60, 80), NoteOff(1.7, 60)]

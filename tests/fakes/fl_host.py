@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 IDLE = 0.02
 SCRIPT = Path(__file__).parents[2] / "fl_scripts" / "Plugin Bridge"
@@ -67,11 +67,42 @@ class Channel:
 
 @dataclass
 class Played:
-    """A note that FL played from MIDI: when (host's seconds), where (quarter notes), and the message."""
+    """A note that FL played from MIDI: when (host's seconds), where (quarter notes), and the message. Live,
+    `arrived` is when it came in at the port, which a busy machine may be late to look at."""
 
     time: float
     position: float
     message: bytes
+    arrived: float
+    tempo: float
+
+    @property
+    def off_grid(self) -> float:
+        """Seconds behind the nearest sixteenth, or before it (negative), on arrival."""
+        sixteenths = (self.position - (self.time - self.arrived) * self.tempo / 60) * 4
+        return (sixteenths - round(sixteenths)) * 15 / self.tempo
+
+
+@dataclass
+class Took:
+    """How long a callback took, seconds: by the clock, and of the processor's time. What the machine gives
+    to others meanwhile is in the first and not in the second."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+class HostOptions(TypedDict, total=False):
+    """How an `FlHost` may differ from the usual one."""
+
+    platform: str
+    api: int
+    port: int
+    output_port: int | None
+    sysex_out: bool
+    sysex_in: bool
+    sysex_callback: str
+    buffer: float
 
 
 class FlHost:
@@ -126,7 +157,7 @@ class FlHost:
         self.escaped: list[str] = []
         self.refused = 0
         self.sent_in_tick: list[int] = []
-        self.took: dict[str, list[float]] = {}  # seconds of the processor's time, by callback
+        self.took: dict[str, Took] = {}  # by callback
         self._beat: int | None = None
         self._struck_on: dict[tuple[int, int], int] = {}
         self._sysex_in_tick = self._sent = 0
@@ -178,8 +209,8 @@ class FlHost:
 
     # the world around it
 
-    def deliver(self, message: bytes) -> None:
-        """A message comes in at the script's input now."""
+    def deliver(self, message: bytes, arrived: float | None = None) -> None:
+        """A message comes in at the script's input now, or is looked at now that `arrived` before."""
         if message[0] == 0xF0 and not self.sysex_in:
             return
         event = Event(message, 2 | (0 if self._unsafe() else 4))
@@ -187,7 +218,7 @@ class FlHost:
             self._call(name, event)
             if event.handled:
                 return
-        self._play(message)
+        self._play(message, self.time if arrived is None else arrived)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: the song moves, and the idle loop comes every 20 ms."""
@@ -231,7 +262,7 @@ class FlHost:
     def assert_within_budget(self, seconds: float) -> None:
         """Of a hundred calls of a callback 99 took no longer of the processor's time. The last one is left to
         whatever else the machine does."""
-        slow = {name: sorted(took)[int(0.99 * len(took))] for name, took in self.took.items()}
+        slow = {name: sorted(took.cpu)[int(0.99 * len(took.cpu))] for name, took in self.took.items()}
         assert max(slow.values(), default=0.0) <= seconds, slow
 
     # inside
@@ -240,12 +271,14 @@ class FlHost:
         function = self._namespace.get(name)
         if function is None:
             return
-        began = real_time.thread_time()
+        began, began_cpu = real_time.perf_counter(), real_time.thread_time()
         try:
             function(*values)
         except BaseException as error:
             self.escaped.append(f"{name}: {type(error).__name__}: {error}")
-        self.took.setdefault(name, []).append(real_time.thread_time() - began)
+        took = self.took.setdefault(name, Took())
+        took.cpu.append(real_time.thread_time() - began_cpu)
+        took.wall.append(real_time.perf_counter() - began)
 
     def _chain(self, status: int) -> Iterable[str]:
         yield "OnMidiIn"
@@ -258,12 +291,12 @@ class FlHost:
         if status & 0xF0 in _AFTER:
             yield _AFTER[status & 0xF0]
 
-    def _play(self, message: bytes) -> None:
+    def _play(self, message: bytes, arrived: float) -> None:
         """What FL does with a note that no script has handled."""
         kind = message[0] & 0xF0
         if kind not in (0x80, 0x90):
             return
-        self.played.append(Played(self.time, self.position(), message))
+        self.played.append(Played(self.time, self.position(), message, arrived, self.tempo))
         key = (message[0] & 0x0F, message[1])
         if kind == 0x90 and message[2] > 0:
             self._struck_on[key] = self.selected
@@ -460,8 +493,8 @@ class LiveFl:
                 act(self.host)
             return self.host.time
 
-    def _hear(self, message: bytes, _arrived: float) -> None:
-        self.now(lambda host: host.deliver(message))
+    def _hear(self, message: bytes, arrived: float) -> None:
+        self.now(lambda host: host.deliver(message, arrived))
 
     def _send(self, message: bytes) -> None:
         with suppress(Exception):  # a program that has gone away is no error of FL's

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from typing import Unpack
 
-from fakes.fl_host import FlHost
+from fakes.fl_host import FlHost, HostOptions
 
 from plugin_bridge.ports.fl_link import FlLink
 
@@ -45,9 +46,11 @@ class Bad:
 class Pair:
     """A host and a link that hear each other. `alive` False: the program has died."""
 
-    def __init__(self, link: FlLink | None = None, delay: float = 0.001, **options: object) -> None:
+    def __init__(
+        self, link: FlLink | None = None, delay: float = 0.001, **options: Unpack[HostOptions]
+    ) -> None:
         self.link = link if link is not None else FlLink(new_id=counter(100))
-        self.host = FlHost(self._to_link, **options)  # type: ignore[arg-type]
+        self.host = FlHost(self._to_link, **options)
         self.delay = delay
         self.up: Channel = whole
         self.down: Channel = whole

@@ -85,7 +85,8 @@ def stop_jack(server: JackServer) -> None:
 
 
 def no_live_ports(reason: str) -> NoReturn:
-    """Without a server the live tests are skipped, except where they are required: then they fail."""
-    if os.environ.get("PLUGIN_BRIDGE_REQUIRE_LIVE") == "1":
-        pytest.fail(f"live MIDI ports are required here: {reason}")
+    """Without a server the live tests fail on Linux, where there is one for every machine; elsewhere they are
+    skipped."""
+    if sys.platform == "linux":
+        pytest.fail(f"live tests need JACK: {reason}")
     pytest.skip(f"no live MIDI ports: {reason}")

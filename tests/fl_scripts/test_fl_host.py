@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import pytest
-from fakes.fl_host import FlHost
+from fakes.fl_host import FlHost, HostOptions
 
 
-def host(tmp_path: Path, source: str, **options: object) -> FlHost:
+def host(tmp_path: Path, source: str, **options: Unpack[HostOptions]) -> FlHost:
     folder = tmp_path / "Naughty"
     folder.mkdir()
     (folder / "device_Naughty.py").write_text(f"# name=Naughty\n{source}\n", encoding="utf-8")
-    return FlHost(folder=folder, **options)  # type: ignore[arg-type]
+    return FlHost(folder=folder, **options)
 
 
 @pytest.mark.parametrize(

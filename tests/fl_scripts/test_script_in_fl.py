@@ -16,7 +16,6 @@ from plugin_bridge.ports.fl_protocol import DAEMON, Frame, pack_frame, write_mes
 
 ON, OFF = b"\x90\x3c\x50", b"\x80\x3c\x40"
 RIGHT_AFTER = 0.016  # seconds, right after a change: FL's tick of 5 ms at 120, its buffer of 12, the way
-CONTROLS = (("temperature", 0.0, 2.0), ("panic", 0.0, 1.0))
 
 
 def position_error(pair: Pair) -> float:
@@ -559,53 +558,45 @@ def keyboard(link: FlLink, heard: list[bytes]) -> FlHost:
     return host
 
 
-def test_knobs_of_any_controller_are_learned_and_turned() -> None:
-    link = FlLink(CONTROLS, new_id=counter(100))
+def values(link: FlLink) -> list[int]:
+    return [each.message[2] for each in link.knobs.take()]
+
+
+def test_knobs_of_any_controller_reach_the_program() -> None:
+    link = FlLink(new_id=counter(100))
     pair = Pair(link).start()
     keys = keyboard(link, [])
-    link.controls.learn("temperature")
-    keys.turn(21, 3)
-    keys.advance(0.1)
-    assert [binding.control for binding in link.controls.bindings] == ["temperature"]
     for value in (0, 64, 127):
-        keys.turn(21, value)
+        keys.turn(21, value, channel=3)
         keys.advance(0.1)
-    assert [round(change.value, 2) for change in link.controls.take()] == [0.0, 1.01, 2.0]
+    assert [each.message for each in link.knobs.take()] == [b"\xb3\x15\x00", b"\xb3\x15\x40", b"\xb3\x15\x7f"]
     assert pair.link.linked
     keys.finish()
     pair.host.finish()
 
 
 def test_a_button_pressed_and_released_within_a_tick_is_both() -> None:
-    link = FlLink(CONTROLS, new_id=counter(100))
+    link = FlLink(new_id=counter(100))
     keys = keyboard(link, [])
-    link.controls.learn("panic")
-    keys.turn(40, 127)
-    keys.turn(40, 0)
-    keys.advance(0.1)
-    assert [change.value for change in link.controls.take()] == [0.0]
     for _ in range(2):
         keys.turn(40, 127)
         keys.turn(40, 0)
         keys.advance(0.2)
-    assert [change.value for change in link.controls.take()] == [1.0, 0.0, 1.0, 0.0]
+    assert values(link) == [127, 0, 127, 0]
     keys.finish()
 
 
 def test_a_knob_swept_fast_ends_where_it_was_left_even_when_half_of_the_frames_are_lost() -> None:
-    link = FlLink(CONTROLS, new_id=counter(100))
+    link = FlLink(new_id=counter(100))
     chance = random.Random(4)
     host = FlHost(lambda message: chance.random() < 0.5 and link.hear(message, host.time))
     host.start()
     host.advance(1.5)
-    link.controls.learn("temperature")
-    host.turn(21, 1)
-    host.advance(0.5)
     for value in range(128):
         host.turn(21, value)
         host.advance(0.003)
     host.advance(0.5)
-    assert link.controls.take()[-1].value == 2.0
+    assert values(link)[-1] == 127
     host.finish()
 
 
@@ -636,13 +627,12 @@ def test_a_keyboards_notes_are_the_players_and_are_not_cut_off_when_fl_stops() -
 
 
 def test_pedal_banks_and_mode_messages_are_no_knobs() -> None:
-    link = FlLink(CONTROLS, new_id=counter(100))
+    link = FlLink(new_id=counter(100))
     keys = keyboard(link, [])
-    link.controls.learn("panic")
     for number in (0, 6, 32, 38, 64, 98, 99, 100, 101, 120, 121, 123, 127):
         keys.turn(number, 127)
     keys.advance(0.5)
-    assert link.controls.learning == "panic"
+    assert values(link) == []
     keys.finish()
 
 

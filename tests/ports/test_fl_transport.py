@@ -13,7 +13,7 @@ from plugin_bridge.ports.fl_position import PositionLine
 from plugin_bridge.ports.fl_protocol import PLAYING, SCRIPT, Message, read_messages, write_message
 from plugin_bridge.ports.fl_transport import FlTransport, TransportReport, read_report
 
-EARLY = 0.013  # quarter notes: how late a single report is guessed to be
+EARLY = 0.017  # quarter notes: how late a single report is guessed to be
 STANDING = TransportReport((1, 0), False, False, True, 120.0, 0.0, None, 4, 4)
 
 
@@ -89,6 +89,46 @@ def test_a_new_run_is_a_new_generation_and_known_at_once(change: str) -> None:
     after = transport.at(10.04)
     assert after.generation == before.generation + 1
     assert after.position(10.04) == pytest.approx(8.02, abs=EARLY)
+
+
+def run_to(transport: FlTransport, position: float, loop: tuple[float, float]) -> float:
+    """Play at 120 from 8 quarters before `position` to it, at the time that is returned."""
+    for index in range(101):
+        time = 10 + index * 0.04
+        reported = position - 8 + index * 0.08 - (index % 5) * 0.004  # up to 8 ms late
+        transport.report(replace(playing(reported), loop=loop), time)
+    return 14.0
+
+
+def test_a_loop_that_wraps_loses_no_time_and_what_was_known_is_known_on() -> None:
+    loop = (0.0, 12.0)
+    transport = FlTransport()
+    time = run_to(transport, 11.98, loop)
+    before = transport.at(time)
+    transport.report(replace(playing(0.04, run=2), loop=loop), time + 0.04)  # that is 10 ms late
+    after = transport.at(time + 0.04)
+    assert after.generation == before.generation + 1
+    expected = before.position(time + 0.04)
+    found = after.position(time + 0.04)
+    assert expected is not None and found is not None
+    assert found == pytest.approx(expected - 12.0, abs=0.002)
+
+
+@pytest.mark.parametrize("to", [0.3, 5.0, 11.0])
+def test_a_jump_back_in_a_loop_is_no_wrap(to: float) -> None:
+    loop = (0.0, 12.0)
+    transport = FlTransport()
+    time = run_to(transport, 11.98, loop)
+    transport.report(replace(playing(to, run=2), loop=loop), time + 0.04)
+    assert transport.at(time + 0.04).position(time + 0.04) == pytest.approx(to, abs=EARLY)
+
+
+def test_what_leaves_by_a_timeline_with_a_lead_leaves_that_much_early() -> None:
+    transport = FlTransport()
+    transport.report(playing(0.0), 10.0)
+    beat, early = transport.at(10.0).time_of(4.0), transport.at(10.0, lead=0.006).time_of(4.0)
+    assert beat is not None and early is not None
+    assert beat - early == pytest.approx(0.006)
 
 
 def test_within_a_run_the_generation_stays_through_changes_of_tempo() -> None:

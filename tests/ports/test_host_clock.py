@@ -340,6 +340,19 @@ def test_a_pull_never_leads_past_the_grid_or_away_from_it(late: float, amount: f
     assert abs(moved - time) <= grid / 4 + 1e-9
 
 
+@given(st.floats(0, 20), st.floats(0, 20))
+def test_pulled_wholly_an_onset_is_on_the_grid_however_much_later_it_has_to_be(
+    late: float, earliest: float
+) -> None:
+    timeline = Timeline(playing=True, alive=True, tempo=97, anchor_time=FIRST)
+    moved = pull_to_grid(FIRST + late, 1.0, 0.25, timeline, FIRST + earliest)
+    position = timeline.position(moved)
+    assert position is not None
+    assert position * 4 == pytest.approx(round(position * 4), abs=1e-5)
+    assert moved >= FIRST + earliest - 1e-5
+    assert moved - FIRST <= max(late, earliest) + 15 / 97 + 1e-9
+
+
 MESSAGES = st.one_of(
     st.sampled_from([CLOCK, CLOCK, CLOCK, START, CONTINUE, STOP, b"\xfe", b"\xff", b"\x90\x3c\x40"]),
     st.integers(0, 16383).map(song_position),

@@ -39,7 +39,7 @@ def test_moves(snapshot: Snapshot, move: Move) -> None:
 
 
 def test_the_answer_starts_after_the_pause_and_lasts_as_long_as_the_phrase() -> None:
-    decision = decide(_at(12.45), RULES)
+    decision = decide(_at(12.7), RULES)
     assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, RULES))
     assert decision.end - decision.start == pytest.approx(RULES.shortest_answer)
     longer = tuple(4.0 + i * 0.25 for i in range(33))

@@ -32,8 +32,10 @@ from plugin_bridge.daemon.token import make_token
 from plugin_bridge.duet.live import stopped_by_signals
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.kept_patchbay import KeptPatchbay
+from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
-from plugin_bridge.ports.port_system import PortSystem, RtmidiSystem
+from plugin_bridge.ports.port_system import PortSystem
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ class Watched(Generic[_Value]):
 
 class Daemon:
     """All of it, from `with` to the end of the block. BridgeError when it cannot be: another one runs, the
-    configuration is wrong, the folders cannot be written."""
+    configuration is wrong, the folders cannot be written. The ports are kept by a process of their own, but
+    for those of a `system`, which is then in this one."""
 
     def __init__(self, folders: Folders, *, system: PortSystem | None = None, log: bool = True) -> None:
         self.folders = folders
@@ -114,10 +117,12 @@ class Daemon:
         listening = bind(config.get("api", "port"))
         stack.callback(listening.close)
         port = listening.getsockname()[1]
-        patchbay = Patchbay(
-            self._system or RtmidiSystem(_transport(config)),
-            config.get("ports", "input"), config.get("ports", "output"), connections,
-        )  # fmt: skip
+        names = config.get("ports", "input"), config.get("ports", "output")
+        patchbay: Patches = (
+            KeptPatchbay(*names, connections, _transport(config))
+            if self._system is None
+            else Patchbay(self._system, *names, connections)
+        )
         self.patchbay = stack.enter_context(patchbay)
         takes = (
             Path(config.get("takes", "folder")).expanduser()

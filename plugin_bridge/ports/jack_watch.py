@@ -36,6 +36,11 @@ class JackWatch:
                 return cls(_process_handle(path))
         return None
 
+    @property
+    def handle(self) -> int:
+        """The process handle, which can be read once the server has ended."""
+        return self._handle
+
     def gone(self) -> bool:
         """Whether the server has ended."""
         if not self._gone and self._handle >= 0:

@@ -1,6 +1,6 @@
-"""The machine's MIDI system as something that can be lost and found again.
+"""The machine's MIDI system as something that may not be there yet, and that ends.
 
-Threads: all methods belong to the keeper's thread of `patchbay`, but for `gone`, which any thread may ask
+Threads: all methods belong to the looker's thread of `patchbay`, but for `gone`, which any thread may ask
 and which takes microseconds. A port that was opened belongs to who opened it, until `free`.
 """
 
@@ -184,6 +184,7 @@ class RtmidiSystem:
             raise
         found = _RtmidiPort(direction, opened, errors)
         self._opened.append(found)
+        self._dismiss([each for each in self._scouts if each[0] == direction])
         return found
 
     def free(self, ports: Iterable[OpenPort]) -> None:
@@ -224,9 +225,13 @@ class RtmidiSystem:
         self._scouts.append((direction, scout))
         return scout
 
-    def _forget(self) -> None:
-        scouts, self._scouts = self._scouts, []
+    def _dismiss(self, scouts: list[tuple[Direction, Any]]) -> None:
+        """Free scouts, whose place an open port takes: on JACK each is a client, woken in every cycle."""
+        self._scouts = [each for each in self._scouts if each not in scouts]
         self._delete([port for _, port in scouts])
+
+    def _forget(self) -> None:
+        self._dismiss(self._scouts)
         if self._watch is not None:
             self._watch.close()
             self._watch = None

@@ -141,8 +141,6 @@ class Stage:
 
     def add(self, each: str) -> None:
         """The device is plugged in."""
-        if each == "synth":
-            self.synth_held.end()  # what the last one was left with went with it
         while each not in self.devices:
             held = self.synth_held if each == "synth" else Held()
             try:
@@ -161,9 +159,10 @@ class Stage:
     def answers(self) -> bool:
         """Whether the server answers a client of JACK's own."""
         try:
-            return subprocess.run(["jack_lsp"], capture_output=True, timeout=ANSWER_SECONDS).returncode == 0  # noqa: S607
+            asked = subprocess.run(["jack_lsp"], capture_output=True, timeout=ANSWER_SECONDS, check=False)  # noqa: S607
         except subprocess.TimeoutExpired:
             return False
+        return asked.returncode == 0
 
     def revive(self) -> None:
         """Another server in the place of a dead one, and the devices on it."""

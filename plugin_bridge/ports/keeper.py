@@ -5,13 +5,13 @@ inside libjack now and then, with Python's lock held. So the ports live here, wh
 
 - The daemon goes, however it goes: the keeper reads the end of its socket, ends every note it knows, closes
   its ports in good order and ends.
-- The JACK server goes: the daemon, which watches its process, kills the keeper and starts another one. (Where
-  it cannot, the keeper ends itself at its next look, without another call of libjack's.)
-- The keeper freezes: the daemon hears nothing of it and kills it. When the daemon has gone too, a thread of
-  `faulthandler`'s, which needs no lock, ends it.
+- The JACK server goes: the daemon, which watches its process, kills the keeper and starts another one.
+  (Where it cannot, the keeper ends itself at its next look, without another call of libjack's.)
+- The keeper freezes: the daemon hears nothing of it and kills it. When the daemon has gone too, a thread
+  of `faulthandler`'s, which needs no lock, ends it.
 
-It ends with the daemon and not at signals that a whole group of processes gets: what the daemon sends last are
-note-offs.
+It ends with the daemon and not at signals that a whole group of processes gets: what the daemon sends last
+are note-offs.
 
 Threads: the main thread reads the socket; the patchbay's send to it.
 """
@@ -24,6 +24,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from plugin_bridge.ports.channel import Channel
@@ -99,8 +100,9 @@ def our_end(handed: str) -> socket.socket:
     return socket.socket(fileno=int(handed))
 
 
-def main(words: list[str]) -> None:
-    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output."""
+def run(words: list[str], system_of: Callable[[Transport | None], PortSystem] = RtmidiSystem) -> None:
+    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output.
+    `system_of` makes the MIDI system of a transport."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -108,8 +110,8 @@ def main(words: list[str]) -> None:
     handed, transport, input_name, output_name = words
     channel = Channel(our_end(handed))
     logging.basicConfig(handlers=[_Told(channel)], level=logging.INFO, format="%(message)s")
-    keep(channel, RtmidiSystem(_CHOICES.get(transport)), input_name, output_name)
+    keep(channel, system_of(_CHOICES.get(transport)), input_name, output_name)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(sys.argv[1:])

@@ -39,7 +39,7 @@ class Outbox:
         if message is None or (len(self._frames) < self._limit and not self._endings):
             self._frames.append(frame)
         elif ends(message):
-            self._endings.setdefault(message, frame)
+            self._endings.setdefault(message[:2], frame)
         else:
             self.dropped += 1
 

@@ -45,8 +45,7 @@ from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.8
-"""Between two looks at what is there: on JACK one takes two milliseconds of a core."""
+LOOK_SECONDS = 0.4
 RETRY_SECONDS = 1.0
 """How long a port that could not be opened is left alone."""
 POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))

@@ -111,6 +111,7 @@ def run(words: list[str], system_of: Callable[[Transport | None], PortSystem] = 
     channel = Channel(our_end(handed))
     logging.basicConfig(handlers=[_Told(channel)], level=logging.INFO, format="%(message)s")
     keep(channel, system_of(_CHOICES.get(transport)), input_name, output_name)
+    os._exit(0)  # at once: the next keeper's ports have the same names
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ _Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
 class _Line:
     """An open port, and what sounds on it."""
 
+    direction: Direction
     key: PortKey | Virtual
     port: OpenPort
     held: Held = field(default_factory=Held)
@@ -259,15 +260,15 @@ class Patchbay:
                 return
             try:
                 self._turn()
+                if self._changes != self._told:
+                    self._told = self._changes
+                    self._changed()
             except Exception:  # whatever a driver does, the next look may go well
                 logger.exception("looking after the ports failed; it is tried again")
-            if self._changes != self._told:
-                self._told = self._changes
-                self._changed()
             self._look.wait(LOOK_SECONDS)
             self._look.clear()
-        for direction in () if self._system_ended() else DIRECTIONS:
-            self._drop(direction, self._lines[direction])
+        if not self._system_ended():
+            self._drop([line for direction in DIRECTIONS for line in self._lines[direction]])
 
     def _system_ended(self) -> bool:
         return self._found and self._system.gone()
@@ -302,7 +303,7 @@ class Patchbay:
         if name and self._system.has_virtual:
             meant.add(Virtual(name))
         lines = self._lines[direction]
-        self._drop(direction, [line for line in lines if line.broken or line.key not in meant])
+        self._drop([line for line in lines if line.broken or line.key not in meant])
         there = {line.key for line in self._lines[direction]}
         for key in sorted(meant - there, key=lambda each: (isinstance(each, PortKey), each.name)):
             if self._clock() >= self._retry.get((direction, key), 0.0):
@@ -313,7 +314,7 @@ class Patchbay:
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
-            line = _Line(key, self._system.open(direction, key))
+            line = _Line(direction, key, self._system.open(direction, key))
         except BridgeError as error:
             self._retry[direction, key] = self._clock() + RETRY_SECONDS
             self._problem((direction, key), str(error))
@@ -331,26 +332,24 @@ class Patchbay:
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
 
-    def _drop(self, direction: Direction, lost: Sequence[_Line]) -> None:
+    def _drop(self, lost: Sequence[_Line]) -> None:
         """Take `lost` out, end what they held, and free them."""
         if not lost:
             return
-        keep = tuple(line for line in self._lines[direction] if line not in lost)
-        if direction == "input":
-            with self._reading:
-                self._lines["input"] = keep
-                self._ends += [message for line in lost for message in line.held.end()]
-        else:
-            with self._sending:
-                self._lines["output"] = keep
-                for line in lost:
-                    for message in line.held.end():
-                        self._put(line, message)
-        if direction == "output":
+        with self._reading:
+            self._lines["input"] = tuple(line for line in self._lines["input"] if line not in lost)
+            for line in lost:
+                self._ends += line.held.end() if line.direction == "input" else []
+        with self._sending:
+            self._lines["output"] = tuple(line for line in self._lines["output"] if line not in lost)
+            for line in lost:
+                for message in line.held.end():
+                    self._put(line, message)
+        if any(line.direction == "output" for line in lost):
             time.sleep(LEAVING_SECONDS)
         self._system.free([line.port for line in lost])
         for line in lost:
-            logger.info("%s %r is not connected any more", direction, line.key.name)
+            logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1
 
     def _put(self, line: _Line, message: bytes) -> None:

@@ -109,7 +109,8 @@ def test_when_the_system_ends_it_says_so_once_and_touches_no_port_any_more() -> 
 def test_each_change_of_the_view_is_told_after_it_is_there() -> None:
     system = FakeSystem([], ["Synth:1"])
     seen: list[int] = []
-    with Patchbay(system, IN, OUT, changed=lambda: seen.append(len(connected(patchbay)))) as patchbay:
+    patchbay = Patchbay(system, IN, OUT, changed=lambda: seen.append(len(connected(patchbay))))
+    with patchbay:
         assert wait_for(lambda: seen == [2])
         patchbay.follow(Connections((), ("Synth*",)))
         assert wait_for(lambda: seen == [2, 3])

@@ -4,9 +4,9 @@
 
 Starts a JACK server of its own without hardware (jackd must be installed). The daemon's ports, in a keeper's
 process as the daemon has them, play all the while. The keyboard and the synthesizer are clients in a process
-of their own, which ends in the middle of notes. A round is over when everything is connected again. Judged is
-what the synthesizer got and what the partner heard: a note left sounding is a hung note. Exit status 1 when a
-round fails.
+of their own, which ends in the middle of notes, and is back after 0.05 to 1 s. A round is over when all is
+said to be connected and notes pass both ways again. Judged is what the synthesizer got and what the partner
+heard: a note left sounding is a hung note. Exit status 1 when a round fails.
 
 Judged are our ports and not jackd: while they are waited for, jack_lsp, a client of JACK's own, asks the
 server too. A server that does not answer that one either is killed and started again, with the devices, and
@@ -77,6 +77,7 @@ class Device:
 
     def __init__(self, kind: str, name: str, held: Held) -> None:
         self._held = held
+        self.notes = 0
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _DEVICE, kind, name],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -93,7 +94,9 @@ class Device:
         if self._process.stdout.readline():
             self._ready.set()
         for line in self._process.stdout:
-            self._held.follow(bytes.fromhex(line))
+            message = bytes.fromhex(line)
+            self._held.follow(message)
+            self.notes += message[0] == 0x90
 
     def leave(self) -> bool:
         """Its port vanishes, in the middle of its notes, as that of a device whose plug is pulled; whether it
@@ -212,12 +215,19 @@ def main() -> int:
 def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, object]:
     """All the rounds."""
     heard = Held()
+    times_heard = [0.0]
+
+    def hear(message: bytes, _: float) -> None:
+        heard.follow(message)
+        if message[0] == 0x90:
+            times_heard[0] = time.monotonic()
+
     for each in ("keys", "synth"):
         stage.add(each)
     patchbay = KeptPatchbay(
         "Rounds In", "Rounds Out", Connections(("Rounds Keys",), ("Rounds Synth",)), "jack"
     )
-    patchbay.listen(lambda message, _: heard.follow(message))
+    patchbay.listen(hear)
     playing = threading.Event()
     player = threading.Thread(target=_play_on, args=(patchbay, playing), daemon=True)
 
@@ -225,15 +235,20 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, object]:
         return sum(port.connected for port in patchbay.view().ports) == 4
 
     def whole_again() -> float | None:
-        while (took := wait_for(whole)) is None and not stage.answers():
+        back = time.monotonic()
+
+        def plays() -> bool:
+            return whole() and times_heard[0] > back and stage.devices["synth"].notes > 0
+
+        while (took := wait_for(plays)) is None and not stage.answers():
             stage.revive()
         return took
 
     times: list[float] = []
     counts: dict[str, int] = {}
     with patchbay:
-        assert whole_again() is not None, patchbay.view()
         player.start()
+        assert whole_again() is not None, patchbay.view()
         time.sleep(0.5)
         threads, handles = threading.active_count(), _handles()
         keepers = {patchbay.process}
@@ -245,7 +260,7 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, object]:
                 stage.stop_server()
             for each in lost:
                 stage.remove(each)
-            time.sleep(chance.uniform(0.3, 1.0))
+            time.sleep(chance.uniform(0.05, 1.0))
             if what == "server":
                 stage.start_server()
             for each in chance.sample(lost, len(lost)):

@@ -22,11 +22,11 @@ from types import TracebackType
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import Clock, now
-from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.connections import DIRECTIONS, Connections
 from plugin_bridge.ports.frames import Frame, Kind, value_frame, view_from
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.jack_watch import JackWatch
-from plugin_bridge.ports.patch_view import DIRECTIONS, PatchView, Side, view_of
+from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 

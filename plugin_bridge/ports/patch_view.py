@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from plugin_bridge.ports.connections import Connections, Direction, PortKey, is_own, keys_of, matches
+from plugin_bridge.ports.connections import (
+    DIRECTIONS,
+    Connections,
+    Direction,
+    PortKey,
+    is_own,
+    keys_of,
+    matches,
+)
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.wire import MidiPorts
-
-DIRECTIONS: tuple[Direction, Direction] = "input", "output"
 
 
 @dataclass(frozen=True, slots=True)

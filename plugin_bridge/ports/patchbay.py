@@ -29,6 +29,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import (
+    DIRECTIONS,
     Connections,
     Direction,
     PortKey,
@@ -37,7 +38,7 @@ from plugin_bridge.ports.connections import (
 )
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
-from plugin_bridge.ports.patch_view import DIRECTIONS, PatchView, Side, view_of
+from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
-from plugin_bridge.ports.connections import Direction, PortKey
+from plugin_bridge.ports.connections import DIRECTIONS, Direction, PortKey
 from plugin_bridge.ports.jack_watch import JackWatch, client_marks
 from plugin_bridge.ports.names import client_of
 from plugin_bridge.ports.rtmidi_objects import (
@@ -169,7 +169,8 @@ class RtmidiSystem:
         marks = client_marks() if self._transport == "jack" else {}
         if marks and marks == self._marks and self._clock() < self._list_next:
             return self._present
-        replaced = {each for each, mark in marks.items() if self._marks.get(each, mark) != mark}
+        known = {client_of(name) for direction in DIRECTIONS for name in self._present.names(direction)}
+        replaced = {each for each in known & marks.keys() if marks[each] != self._marks.get(each)}
         self._marks = marks
         self._list_next = 0.0 if replaced else self._clock() + LIST_SECONDS
         try:

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.4
 RETRY_SECONDS = 1.0
 """How long a port that could not be opened is left alone."""
+SWEEPS = 3
+"""How often an output that came is swept, a look apart: a JACK server that overruns loses all of a cycle."""
 POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))
 """Up to so many seconds after the last message: seconds between two fetches."""
 LEAVING_SECONDS = 0.01
@@ -68,6 +70,7 @@ class _Line:
     held: Held = field(default_factory=Held)
     arrival: ArrivalClock = field(default_factory=ArrivalClock)
     broken: bool = False
+    sweeps: int = 0
 
 
 class Patchbay:
@@ -293,6 +296,10 @@ class Patchbay:
         if present != self._present:
             self._present = present
             self._changes += 1
+        for line in self._lines["output"]:
+            if line.sweeps < SWEEPS:
+                with self._sending:
+                    self._sweep(line)
         for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
 
@@ -321,9 +328,8 @@ class Patchbay:
             self._problem((direction, key), str(error))
             return
         if direction == "output":
-            for message in all_off(0, range(128)):  # what an earlier life left sounding
-                self._put(line, message)
             with self._sending:
+                self._sweep(line)
                 self._lines["output"] = (*self._lines["output"], line)
         else:
             with self._reading:
@@ -332,6 +338,13 @@ class Patchbay:
         self._solved((direction, key))
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
+
+    def _sweep(self, line: _Line) -> None:
+        """End what an earlier life left sounding, and nothing that sounds by this one; under `_sending`."""
+        line.sweeps += 1
+        pedal_up, *offs, notes_off = all_off(0, (p for p in range(128) if not line.held.sounds(0, p)))
+        for message in offs if line.held else (pedal_up, *offs, notes_off):
+            self._put(line, message)
 
     def _drop(self, lost: Sequence[_Line]) -> None:
         """Take `lost` out, end what they held, and free them."""

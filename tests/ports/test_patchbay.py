@@ -116,6 +116,16 @@ def test_each_change_of_the_view_is_told_after_it_is_there() -> None:
         assert wait_for(lambda: seen == [2, 3])
 
 
+def test_what_is_played_to_a_synth_that_has_just_come_is_not_swept_away(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    log = system.log["output", "Synth:1"]
+    patchbay.send(ON)
+    assert wait_for(lambda: log.count(b"\x80\x3d\x40") == 3)  # what an earlier life left goes, thrice
+    assert log[log.index(ON) :].count(OFF) == 0
+    assert sounding(log)
+
+
 def test_sysex_goes_to_our_own_port_only(system: FakeSystem, patchbay: Patchbay) -> None:
     patchbay.send(b"\xf0\x7d\x01\xf7")
     assert b"\xf0\x7d\x01\xf7" in system.log["output", OUT]

@@ -359,7 +359,12 @@ class Patchbay:
             for line in lost:
                 for message in line.held.end():
                     self._put(line, message)
-        if any(line.direction == "output" for line in lost):
+        outputs = [line for line in lost if line.direction == "output"]
+        if outputs:
+            time.sleep(LEAVING_SECONDS)
+            with self._sending:
+                for line in outputs:  # once more, in another cycle; see SWEEPS
+                    self._sweep(line)
             time.sleep(LEAVING_SECONDS)
         self._system.free([line.port for line in lost])
         for line in lost:

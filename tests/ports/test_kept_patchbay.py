@@ -207,8 +207,9 @@ def test_when_the_daemon_dies_in_the_middle_of_a_message_its_notes_end(tmp_path:
     alone.ours.sendall(midi_frame(ON, 0.0) + midi_frame(b"\x90\x40\x40", 0.0)[:-2])
     alone.ours.close()
     assert alone.process.wait(20) == 0
-    swept = alone.got().index(b"\xb0\x7b\x00")
-    assert alone.got()[swept + 1 :] == [ON, b"\x80\x3c\x00"]
+    assert ON in alone.got()
+    assert not any(message[:2] == b"\x90\x40" for message in alone.got())
+    assert sounding(alone.got()) == 0
 
 
 def test_when_the_daemon_dies_while_the_keeper_is_frozen_the_keeper_ends_by_itself(tmp_path: Path) -> None:

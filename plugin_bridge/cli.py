@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import click
 
-from plugin_bridge import __version__
 from plugin_bridge.commands.learn import LEARN
 from plugin_bridge.commands.measure import bench
 from plugin_bridge.commands.play import PLAY
@@ -56,7 +55,7 @@ def _fail(message: str) -> NoReturn:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.version_option(package_name="plugin-bridge", prog_name=PROGRAM)
 def commands() -> None:
     """A duet partner that learned your style: play into a port, the partner answers."""
 

@@ -26,7 +26,7 @@ from plugin_bridge.engine.bundle import installed_styles
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import LONGEST_PATTERN, Direction, check_pattern, pattern_of
-from plugin_bridge.ports.patchbay import Patchbay
+from plugin_bridge.ports.patch_view import Patches
 
 _Json = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Control:
     """The daemon's verbs. `connections_file` is where connections are remembered."""
 
     def __init__(
-        self, bridge: Bridge, patchbay: Patchbay, connections_file: Path, *, clock: Clock = now,
+        self, bridge: Bridge, patchbay: Patches, connections_file: Path, *, clock: Clock = now,
         fl_folders: Callable[[], tuple[Path, ...]] | None = None,
     ) -> None:  # fmt: skip
         self.bridge, self.patchbay, self.clock = bridge, patchbay, clock

@@ -34,12 +34,13 @@ def process_figures(started: float) -> dict[str, Any]:
     }
 
 
-def memory_bytes() -> int | None:
-    """Memory that this process occupies, where the system says so at no cost. The segment that a JACK server
+def memory_bytes(process: int | str = "self") -> int | None:
+    """Memory that a process occupies, where the system says so at no cost. The segment that a JACK server
     shares with all its clients, some 100 MB, is the server's and left out."""
     if sys.platform != "linux":
         return None
-    rows = (line.split() for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    rows = (line.split() for line in status.splitlines())
     return sum(int(row[1]) * 1024 for row in rows if row[0] in ("RssAnon:", "RssFile:"))
 
 

@@ -17,24 +17,20 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from plugin_bridge.daemon.address import Address, write_address
-from plugin_bridge.daemon.api import make_app
-from plugin_bridge.daemon.bridge import Bridge
 from plugin_bridge.daemon.config import Config, read_config
-from plugin_bridge.daemon.control import Control
 from plugin_bridge.daemon.folders import Folders, make_private
 from plugin_bridge.daemon.lock import InstanceLock
 from plugin_bridge.daemon.logs import start_logging, stop_logging
 from plugin_bridge.daemon.notify import Supervisor
-from plugin_bridge.daemon.page_files import page_files
 from plugin_bridge.daemon.saved_connections import read_connections
-from plugin_bridge.daemon.server import Server, bind, hosts_of
 from plugin_bridge.daemon.token import make_token
-from plugin_bridge.duet.knobs import Knobs
-from plugin_bridge.duet.live import stopped_by_signals
+from plugin_bridge.duet.stopping import stopped_by_signals
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.kept_patchbay import KeptPatchbay
+from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
-from plugin_bridge.ports.port_system import PortSystem, RtmidiSystem
+from plugin_bridge.ports.port_system import PortSystem
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -73,11 +69,13 @@ class Watched(Generic[_Value]):
 
 class Daemon:
     """All of it, from `with` to the end of the block. BridgeError when it cannot be: another one runs, the
-    configuration is wrong, the folders cannot be written."""
+    configuration is wrong, the folders cannot be written. The ports are kept by a process of their own, but
+    for those of a `system`, which is then in this one."""
 
     def __init__(self, folders: Folders, *, system: PortSystem | None = None, log: bool = True) -> None:
         self.folders = folders
         self._system, self._log = system, log
+        self._watched: tuple[Watched[Config], Watched[Connections]]
         self._stack = ExitStack()
 
     def __enter__(self) -> Daemon:
@@ -107,26 +105,40 @@ class Daemon:
         stack.enter_context(InstanceLock(folders.lock_file))
         config = read_config(folders.config_file)
         connections = read_connections(folders.connections_file)
-        knobs = Knobs(folders.knobs_file)
         if self._log:
             level, megabytes, files = (config.get("log", each) for each in ("level", "megabytes", "files"))
             start_logging(folders.log_file, level, megabytes, files)
             stack.callback(stop_logging)
+        names = config.get("ports", "input"), config.get("ports", "output")
+        patchbay: Patches = (
+            KeptPatchbay(*names, connections, _transport(config))
+            if self._system is None
+            else Patchbay(self._system, *names, connections)
+        )
+        self.patchbay = stack.enter_context(patchbay)
+        self._open_rest(stack, config, patchbay)
+
+    def _open_rest(self, stack: ExitStack, config: Config, patchbay: Patches) -> None:
+        """The duet and the API. What they need is loaded here, while the port keeper opens the ports: after
+        a failure it is half a second less until the partner plays again."""
+        from plugin_bridge.daemon.api import make_app
+        from plugin_bridge.daemon.bridge import Bridge
+        from plugin_bridge.daemon.control import Control
+        from plugin_bridge.daemon.page_files import page_files
+        from plugin_bridge.daemon.server import Server, bind, hosts_of
+        from plugin_bridge.duet.knobs import Knobs
+
+        folders = self.folders
         token = make_token(folders.token_file)
         listening = bind(config.get("api", "port"))
         stack.callback(listening.close)
         port = listening.getsockname()[1]
-        patchbay = Patchbay(
-            self._system or RtmidiSystem(_transport(config)),
-            config.get("ports", "input"), config.get("ports", "output"), connections,
-        )  # fmt: skip
-        self.patchbay = stack.enter_context(patchbay)
         takes = (
             Path(config.get("takes", "folder")).expanduser()
             if config.get("takes", "folder")
             else folders.takes
         )
-        self.bridge = Bridge(config, patchbay, takes, knobs=knobs)
+        self.bridge = Bridge(config, patchbay, takes, knobs=Knobs(folders.knobs_file))
         stack.callback(self.bridge.stop)
         self.bridge.start()
         self.control = Control(self.bridge, patchbay, folders.connections_file)
@@ -136,7 +148,7 @@ class Daemon:
         self.address = Address(os.getpid(), port)
         write_address(self.address, folders.address_file)
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))
-        self._watched: tuple[Watched[Config], Watched[Connections]] = (
+        self._watched = (
             Watched(folders.config_file, read_config, self.bridge.apply),
             Watched(folders.connections_file, read_connections, patchbay.follow),
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 from plugin_bridge.duet.calibration import Calibrations, LoopDelay, measure_loop
 from plugin_bridge.duet.controls import Controls
@@ -18,6 +15,7 @@ from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.report import Report
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.duet.settings import SessionSettings
+from plugin_bridge.duet.stopping import stopped_by_signals
 from plugin_bridge.duet.takes import LATEST, name_of
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
@@ -156,22 +154,3 @@ def _endpoint(wanted: str | None, name: str) -> Endpoint:
     if wanted is None:
         return Virtual(name)
     return Existing(int(wanted) if wanted.isdigit() else wanted)
-
-
-@contextmanager
-def stopped_by_signals(end: Callable[[], None]) -> Iterator[None]:
-    """While this is open, an interrupt or a request to end calls `end`: the session ends in order."""
-
-    def told(number: int, frame: FrameType | None) -> None:
-        end()
-
-    wanted = [
-        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
-    ]
-    wanted = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
-    before = {number: signal.signal(number, told) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

@@ -48,6 +48,8 @@ from plugin_bridge.ports.wire import MidiPorts
 logger = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL = 0.0005
+LOOK_SECONDS = 0.5
+"""How often who waits for the session's end asks whether its ports are lost."""
 
 
 class DuetSession:
@@ -165,7 +167,7 @@ class DuetSession:
         """Let the duet go on for `seconds` (None: for ever), until it fails or `end` is called. Raises what
         made it fail."""
         end = None if seconds is None else now() + seconds
-        while not self._over.wait(0.2 if end is None else min(max(end - now(), 0.0), 0.2)):
+        while not self._over.wait(LOOK_SECONDS if end is None else min(max(end - now(), 0.0), LOOK_SECONDS)):
             if self.ports.stats().lost is not None or (end is not None and now() >= end):
                 break
         lost = self.ports.stats().lost or self._scheduler.failure

@@ -18,6 +18,7 @@ from plugin_bridge.ports.names import bare_name, short_name
 
 Direction: TypeAlias = Literal["input", "output"]
 
+DIRECTIONS: tuple[Direction, Direction] = "input", "output"
 LONGEST_PATTERN = 200
 MOST_PATTERNS = 32
 

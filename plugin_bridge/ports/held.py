@@ -23,6 +23,10 @@ class Held:
         """How many notes sound and pedals are down."""
         return len(self._notes) + len(self._pedals)
 
+    def sounds(self, channel: int, pitch: int) -> bool:
+        """Whether that note sounds."""
+        return (channel, pitch) in self._notes
+
     def follow(self, message: bytes) -> None:
         """Take notice of a message that passed."""
         if len(message) != 3:

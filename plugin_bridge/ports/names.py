@@ -16,6 +16,11 @@ def short_name(name: str) -> str:
     return bare.partition(":")[2] or bare
 
 
+def client_of(name: str) -> str:
+    """The client's name: "Piano:Out 128:0" is "Piano"."""
+    return name.partition(":")[0]
+
+
 def bare_name(name: str) -> str:
     """The name without ALSA's address, which changes from one connecting to the next."""
     return _ALSA_ADDRESS.sub("", name)

@@ -1,15 +1,23 @@
-"""How people see the patchbay: the ports there are, what is connected, what is waited for. Pure."""
+"""A patchbay from outside: the ports there are, what is connected, what is waited for; and what it can do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from plugin_bridge.ports.connections import Direction, PortKey, is_own, keys_of, matches
+from plugin_bridge.ports.connections import (
+    DIRECTIONS,
+    Connections,
+    Direction,
+    PortKey,
+    is_own,
+    keys_of,
+    matches,
+)
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
-
-DIRECTIONS: tuple[Direction, Direction] = "input", "output"
+from plugin_bridge.ports.wire import MidiPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,20 @@ class Side:
     patterns: tuple[str, ...]
     connected: frozenset[PortKey | Virtual]
     virtual: str
+
+
+class Patches(MidiPorts, Protocol):
+    """A pair of ports that follows devices by patterns. `stats().lost` is always None."""
+
+    @property
+    def connections(self) -> Connections:
+        """The patterns that are followed."""
+
+    def follow(self, connections: Connections) -> None:
+        """Connect by these patterns from now on; what they do not mean is let go."""
+
+    def view(self) -> PatchView:
+        """What is there, what is connected, and what is wrong."""
 
 
 def view_of(

@@ -1,14 +1,15 @@
 """Ports that come and go behind one pair that stays: the virtual ports, and all that saved patterns mean.
 
-To a session this is a pair of ports that is never lost. Messages of every input come in merged; what is sent
-goes to every output. When an input is lost, the notes and pedals that it held are ended for the session.
-When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends. The rest
-goes on meanwhile.
+To a session this is a pair of ports that is not lost with a device. Messages of every input come in merged;
+what is sent goes to every output. When an input is lost, the notes and pedals that it held are ended for the
+session. When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends.
+The rest goes on meanwhile. A patchbay waits for a MIDI system, and lives no longer than the one it found:
+libjack freezes now and then when it is used beyond its server, so a process has one server (see `keeper`).
 
 Threads: the reader fetches messages and calls the callback: a thousand times a second while music plays, and
-forty times when nothing has come or gone for a while, so that waiting costs little. The first note after a
-silence is seen, and may be dated, so much later; those after it are dated exactly (see `arrival`).
-The keeper looks at the MIDI system and opens and frees ports, which may take as long as the system takes.
+seldom when nothing has come or gone for a while (`POLLS`), so that waiting costs little. The first note after
+a silence is seen, and may be dated, so much later; those after it are dated exactly (see `arrival`).
+The looker looks at the MIDI system and opens and frees ports, which may take as long as the system takes.
 An open port is shared: `_reading` is held while inputs are fetched from or taken out, `_sending` while
 outputs are sent to or taken out; a port is freed only after that. All public methods may be called from any
 thread, and wait for no more than a `send` in progress; `close` joins both threads.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
@@ -28,6 +29,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import (
+    DIRECTIONS,
     Connections,
     Direction,
     PortKey,
@@ -36,7 +38,7 @@ from plugin_bridge.ports.connections import (
 )
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
-from plugin_bridge.ports.patch_view import DIRECTIONS, PatchView, Side, view_of
+from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
@@ -47,11 +49,10 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.4
 RETRY_SECONDS = 1.0
 """How long a port that could not be opened is left alone."""
-BUSY_POLL, QUIET_POLL = 0.001, 0.025
-"""Seconds between two fetches."""
-QUIET_AFTER = 10.0
-GONE_SECONDS = 0.05
-"""How often the reader asks whether the system is still there."""
+SWEEPS = 3
+"""How often an output that came is swept, a look apart: a JACK server that overruns loses all of a cycle."""
+POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))
+"""Up to so many seconds after the last message: seconds between two fetches."""
 LEAVING_SECONDS = 0.01
 """How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
 JOIN_SECONDS = 5.0
@@ -63,11 +64,13 @@ _Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
 class _Line:
     """An open port, and what sounds on it."""
 
+    direction: Direction
     key: PortKey | Virtual
     port: OpenPort
     held: Held = field(default_factory=Held)
     arrival: ArrivalClock = field(default_factory=ArrivalClock)
     broken: bool = False
+    sweeps: int = 0
 
 
 class Patchbay:
@@ -82,7 +85,12 @@ class Patchbay:
         connections: Connections = Connections(),  # noqa: B008 - immutable
         *,
         clock: Clock = now,
+        changed: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """`changed` is called by the looker after the view has changed; `ended` when the MIDI system has
+        ended, once: nothing is opened, fetched, sent or freed any more."""
+        self._changed, self._ended = changed, ended
         self.input_name, self.output_name = input_name, output_name
         self._system, self._clock = system, clock
         self._connections = connections
@@ -94,7 +102,8 @@ class Patchbay:
         self._present = Present()
         self._problems: dict[_Subject, str] = {}
         self._retry: dict[_Subject, float] = {}
-        self._changes = 0
+        self._changes = self._told = 0
+        self._found = False
         self._last_traffic = clock()
         self._look = threading.Event()
         self._closing = threading.Event()
@@ -113,7 +122,7 @@ class Patchbay:
     def start(self) -> None:
         """Open what is there, and follow what comes and goes, from now on. Returns at once."""
         self._threads = (
-            threading.Thread(target=self._keep, name="port-keeper", daemon=True),
+            threading.Thread(target=self._look_on, name="port-looker", daemon=True),
             threading.Thread(target=self._read, name="port-reader", daemon=True),
         )
         for thread in self._threads:
@@ -142,7 +151,6 @@ class Patchbay:
             if self._closing.is_set():
                 raise BridgeError(f"MIDI port {self.output_name!r} is closed")
             if self._system.gone():  # a libjack client without its server would block for ever
-                self._look.set()
                 return
             for line in self._lines["output"]:
                 if not sysex or isinstance(line.key, Virtual):
@@ -195,7 +203,6 @@ class Patchbay:
     # the reader's thread
 
     def _read(self) -> None:
-        next_look = self._clock()
         while not self._closing.is_set():
             batch = self._fetch()
             for message, arrived in batch:
@@ -203,12 +210,9 @@ class Patchbay:
             time_now = self._clock()
             if batch:
                 self._last_traffic = time_now
-                continue
-            if time_now >= next_look:
-                next_look = time_now + GONE_SECONDS
-                if any(self._lines.values()) and self._system.gone():
-                    self._look.set()
-            time.sleep(BUSY_POLL if time_now - self._last_traffic < QUIET_AFTER else QUIET_POLL)
+            else:
+                silence = time_now - self._last_traffic
+                time.sleep(next(pause for until, pause in POLLS if silence < until))
 
     def _fetch(self) -> list[tuple[bytes, float]]:
         """The ends of what lost inputs held, and one message of each input that has one."""
@@ -251,34 +255,37 @@ class Patchbay:
             self._failed += 1
             logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
 
-    # the keeper's thread
+    # the looker's thread
 
-    def _keep(self) -> None:
+    def _look_on(self) -> None:
         while not self._closing.is_set():
+            if self._system_ended():
+                self._ended()
+                return
             try:
                 self._turn()
+                if self._changes != self._told:
+                    self._told = self._changes
+                    self._changed()
             except Exception:  # whatever a driver does, the next look may go well
                 logger.exception("looking after the ports failed; it is tried again")
             self._look.wait(LOOK_SECONDS)
             self._look.clear()
-        for direction in DIRECTIONS:
-            self._drop(direction, self._lines[direction])
+        if not self._system_ended():
+            self._drop([line for direction in DIRECTIONS for line in self._lines[direction]])
+
+    def _system_ended(self) -> bool:
+        return self._found and self._system.gone()
 
     def _turn(self) -> None:
-        """Let go of what is lost, look at what is there, open what is wanted."""
+        """Look for a MIDI system, look at what is there, open what is wanted."""
         system = self._system
         if system.gone():
-            if any(self._lines.values()) or self._present != Present():
-                logger.warning("the MIDI system has ended; it is taken up again when it comes back")
-                for direction in DIRECTIONS:
-                    self._drop(direction, self._lines[direction])
-                self._present = Present()
-                self._retry.clear()
-                self._changes += 1
             problem = system.find()
             if problem is not None:
                 self._problem(None, problem)
                 return
+            self._found = True
             logger.info("MIDI goes through %s", system.transport)
         try:
             present = system.look()
@@ -289,6 +296,10 @@ class Patchbay:
         if present != self._present:
             self._present = present
             self._changes += 1
+        for line in self._lines["output"]:
+            if line.sweeps < SWEEPS:
+                with self._sending:
+                    self._sweep(line)
         for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
 
@@ -300,7 +311,7 @@ class Patchbay:
         if name and self._system.has_virtual:
             meant.add(Virtual(name))
         lines = self._lines[direction]
-        self._drop(direction, [line for line in lines if line.broken or line.key not in meant])
+        self._drop([line for line in lines if line.broken or line.key not in meant])
         there = {line.key for line in self._lines[direction]}
         for key in sorted(meant - there, key=lambda each: (isinstance(each, PortKey), each.name)):
             if self._clock() >= self._retry.get((direction, key), 0.0):
@@ -311,15 +322,14 @@ class Patchbay:
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
-            line = _Line(key, self._system.open(direction, key))
+            line = _Line(direction, key, self._system.open(direction, key))
         except BridgeError as error:
             self._retry[direction, key] = self._clock() + RETRY_SECONDS
             self._problem((direction, key), str(error))
             return
         if direction == "output":
-            for message in all_off(0, range(128)):  # what an earlier life left sounding
-                self._put(line, message)
             with self._sending:
+                self._sweep(line)
                 self._lines["output"] = (*self._lines["output"], line)
         else:
             with self._reading:
@@ -329,27 +339,36 @@ class Patchbay:
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
 
-    def _drop(self, direction: Direction, lost: Sequence[_Line]) -> None:
+    def _sweep(self, line: _Line) -> None:
+        """End what an earlier life left sounding, and nothing that sounds by this one; under `_sending`."""
+        line.sweeps += 1
+        pedal_up, *offs, notes_off = all_off(0, (p for p in range(128) if not line.held.sounds(0, p)))
+        for message in offs if line.held else (pedal_up, *offs, notes_off):
+            self._put(line, message)
+
+    def _drop(self, lost: Sequence[_Line]) -> None:
         """Take `lost` out, end what they held, and free them."""
         if not lost:
             return
-        gone = self._system.gone()
-        keep = tuple(line for line in self._lines[direction] if line not in lost)
-        if direction == "input":
-            with self._reading:
-                self._lines["input"] = keep
-                self._ends += [message for line in lost for message in line.held.end()]
-        else:
+        with self._reading:
+            self._lines["input"] = tuple(line for line in self._lines["input"] if line not in lost)
+            for line in lost:
+                self._ends += line.held.end() if line.direction == "input" else []
+        with self._sending:
+            self._lines["output"] = tuple(line for line in self._lines["output"] if line not in lost)
+            for line in lost:
+                for message in line.held.end():
+                    self._put(line, message)
+        outputs = [line for line in lost if line.direction == "output"]
+        if outputs:
+            time.sleep(LEAVING_SECONDS)
             with self._sending:
-                self._lines["output"] = keep
-                for line in lost:
-                    for message in [] if gone else line.held.end():
-                        self._put(line, message)
-        if direction == "output" and not gone:
+                for line in outputs:  # once more, in another cycle; see SWEEPS
+                    self._sweep(line)
             time.sleep(LEAVING_SECONDS)
         self._system.free([line.port for line in lost])
         for line in lost:
-            logger.info("%s %r is not connected any more", direction, line.key.name)
+            logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1
 
     def _put(self, line: _Line, message: bytes) -> None:

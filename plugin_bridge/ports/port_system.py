@@ -1,6 +1,6 @@
-"""The machine's MIDI system as something that can be lost and found again.
+"""The machine's MIDI system as something that may not be there yet, and that ends.
 
-Threads: all methods belong to the keeper's thread of `patchbay`, but for `gone`, which any thread may ask
+Threads: all methods belong to the looker's thread of `patchbay`, but for `gone`, which any thread may ask
 and which takes microseconds. A port that was opened belongs to who opened it, until `free`.
 """
 
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
-from plugin_bridge.ports.connections import Direction, PortKey
-from plugin_bridge.ports.jack_watch import JackWatch
+from plugin_bridge.ports.connections import DIRECTIONS, Direction, PortKey
+from plugin_bridge.ports.jack_watch import JackWatch, client_marks
+from plugin_bridge.ports.names import client_of
 from plugin_bridge.ports.rtmidi_objects import (
     JACK_SETTLE_SECONDS,
     Chosen,
@@ -32,6 +33,9 @@ LOCAL_NAME = "Plugin Bridge"
 PATIENT_SECONDS = 15.0
 """How long a JACK server that shows may take to answer. One whose client was killed can take five seconds,
 and giving up on it kills another client."""
+LIST_SECONDS = 1.5
+"""How often JACK is asked for its ports while no client comes or goes: that takes two milliseconds of a core,
+and only shows ports that a client which was there before has made."""
 BLIND_SECONDS = 30.0
 """How often a JACK server that shows no socket is asked for, which takes a child process."""
 
@@ -115,7 +119,9 @@ class RtmidiSystem:
         self._opened: list[_RtmidiPort] = []
         self._scouts: list[tuple[Direction, Any]] = []
         self._errors = ErrorLog()
-        self._blind_next = 0.0
+        self._blind_next = self._list_next = 0.0
+        self._marks: dict[str, int] = {}
+        self._present = Present()
 
     @property
     def transport(self) -> Transport:
@@ -158,12 +164,25 @@ class RtmidiSystem:
         return "no MIDI system here: " + "; ".join(refused)
 
     def look(self) -> Present:
-        """What is there. BridgeError when asking fails."""
+        """What is there. BridgeError when asking fails. A client of JACK's that has gone and come back under
+        the same name since the last look is left out once, so that what was connected to it is let go."""
+        marks = client_marks() if self._transport == "jack" else {}
+        if marks and marks == self._marks and self._clock() < self._list_next:
+            return self._present
+        known = {client_of(name) for direction in DIRECTIONS for name in self._present.names(direction)}
+        replaced = {each for each in known & marks.keys() if marks[each] != self._marks.get(each)}
+        self._marks = marks
+        self._list_next = 0.0 if replaced else self._clock() + LIST_SECONDS
         try:
-            inputs, outputs = (tuple(self._asked(each).get_ports()) for each in ("input", "output"))
+            inputs, outputs = (
+                tuple(name for name in self._asked(each).get_ports() if client_of(name) not in replaced)
+                for each in ("input", "output")
+            )
         except (RuntimeError, ValueError, OSError) as error:
+            self._list_next = 0.0
             raise BridgeError(f"the MIDI ports cannot be listed: {error}") from error
-        return Present(inputs, outputs)
+        self._present = Present(inputs, outputs)
+        return self._present
 
     def open(self, direction: Direction, port: Virtual | PortKey) -> OpenPort:
         """Open a port. BridgeError says why not."""
@@ -184,6 +203,7 @@ class RtmidiSystem:
             raise
         found = _RtmidiPort(direction, opened, errors)
         self._opened.append(found)
+        self._dismiss([each for each in self._scouts if each[0] == direction])
         return found
 
     def free(self, ports: Iterable[OpenPort]) -> None:
@@ -224,9 +244,14 @@ class RtmidiSystem:
         self._scouts.append((direction, scout))
         return scout
 
-    def _forget(self) -> None:
-        scouts, self._scouts = self._scouts, []
+    def _dismiss(self, scouts: list[tuple[Direction, Any]]) -> None:
+        """Free scouts, whose place an open port takes: on JACK each is a client, woken in every cycle."""
+        self._scouts = [each for each in self._scouts if each not in scouts]
         self._delete([port for _, port in scouts])
+
+    def _forget(self) -> None:
+        self._list_next = 0.0
+        self._dismiss(self._scouts)
         if self._watch is not None:
             self._watch.close()
             self._watch = None

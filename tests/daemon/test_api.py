@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import websockets
 from daemon.conftest import Running
+from websockets.typing import Subprotocol
 
 from plugin_bridge.duet.controls import TABLE, Kind
 from plugin_bridge.duet.performance import performance
@@ -175,7 +176,7 @@ def test_what_is_played_reaches_an_open_page_within_a_tenth_of_a_second(running:
         address = f"ws://127.0.0.1:{running.port}/api/live"
         async with websockets.connect(
             address,
-            subprotocols=["plugin-bridge", f"token.{running.token}"],  # type: ignore[list-item]
+            subprotocols=[Subprotocol("plugin-bridge"), Subprotocol(f"token.{running.token}")],
         ) as socket:
             first = json.loads(await socket.recv())
             assert first["state"]["duet"] == "playing"

@@ -8,77 +8,23 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes.jack import JackServer, no_live_ports, start_jack, stop_jack
-from fakes.supervisor import FakeSupervisor
+from fakes.stage import Stage
+from fakes.supervisor import FakeSupervisor, members
 
 from plugin_bridge.daemon.client import NO_DAEMON
 from plugin_bridge.daemon.folders import HOME_VARIABLE
 from plugin_bridge.daemon.services.systemd import UserUnit
-from plugin_bridge.ports.held import Held
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(sys.platform != "linux", reason="JACK without hardware runs on Linux"),
 ]
-
-
-class Stage:
-    """A keyboard that plays without end and a synthesizer that remembers, clients of their own."""
-
-    def __init__(self) -> None:
-        import rtmidi
-
-        self.keys: Any = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="Stage Keys")
-        self.keys.open_virtual_port("Stage Keys")
-        self.synth: Any = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name="Stage Synth", queue_size_limit=65536)
-        self.synth.open_virtual_port("Stage Synth")
-        self.rows: list[tuple[float, bytes]] = []
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._play)
-        self._thread.start()
-
-    def _play(self) -> None:
-        chord = index = 0
-        due = time.monotonic()
-        while not self._done.is_set():
-            while (got := self.synth.get_message()) is not None:
-                self.rows.append((time.monotonic(), bytes(got[0])))
-            if time.monotonic() >= due:
-                due += 0.25
-                self.keys.send_message([0x80, chord, 0])
-                chord = (60, 64, 67, 72)[index % 4]
-                index += 1
-                self.keys.send_message([0x90, chord, 70])
-            time.sleep(0.001)
-        self.keys.send_message([0x80, chord, 0])
-
-    def notes_since(self, since: float) -> list[float]:
-        """When the partner began a note."""
-        return [
-            when for when, row in list(self.rows) if when > since and row[0] & 0xF0 == 0x90 and row[2] > 0
-        ]
-
-    def sounding(self) -> int:
-        """How many notes the synthesizer was left with."""
-        held = Held()
-        for _, row in list(self.rows):
-            held.follow(row)
-        return len(held)
-
-    def close(self) -> None:
-        self._done.set()
-        self._thread.join()
-        for port in (self.keys, self.synth):
-            port.close_port()
-            time.sleep(0.05)
-            port.delete()
 
 
 @pytest.fixture
@@ -123,6 +69,20 @@ def wait_for_notes(stage: Stage, since: float, count: int, seconds: float) -> fl
     return found[count - 1]
 
 
+def wait_for_sweep(stage: Stage, since: float) -> float:
+    """When each of the 128 notes had been turned off after `since`."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        off: set[int] = set()
+        for when, message in list(stage.rows):
+            if when > since and message[0] == 0x80:
+                off.add(message[1])
+                if len(off) == 128:
+                    return when
+        assert time.monotonic() < deadline, "not everything was swept"
+        time.sleep(0.01)
+
+
 def test_killed_in_the_middle_of_a_note_its_notes_end_and_the_duet_goes_on(
     home: dict[str, str], stage: Stage, tmp_path: Path
 ) -> None:
@@ -138,16 +98,50 @@ def test_killed_in_the_middle_of_a_note_its_notes_end_and_the_duet_goes_on(
         killed = time.monotonic()
         supervisor.wait_ready(2)
         back = wait_for_notes(stage, supervisor.ready[1], 1, 30.0)
-        row = next(when for when, message in stage.rows if when > killed and message == b"\xb0\x7b\x00")
-        between = [message for when, message in stage.rows if killed < when < row]
-        assert {message[1] for message in between if message[0] == 0x80} == set(range(128))  # all off first
-        assert supervisor.started[1] - killed < 1.0
-        # jackd answers nobody for some three seconds while it buries the four clients that were killed
-        assert back - killed < 3.0 + 5.0
+        wait_for_sweep(stage, killed)
+        assert supervisor.started[1] - killed < 5.0
+        assert back > supervisor.ready[1]
         deadline = time.monotonic() + 5
         while supervisor.signs_of_life == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert supervisor.signs_of_life > 0
+    time.sleep(0.3)
+    assert stage.sounding() == 0
+
+
+@pytest.mark.parametrize("what", ["keeper", "both"])
+def test_a_keeper_killed_in_the_middle_of_a_note_alone_or_with_the_daemon(
+    home: dict[str, str], stage: Stage, tmp_path: Path, what: str
+) -> None:
+    """jackd buries a client that was killed for seconds, and the duet goes on after that."""
+    with FakeSupervisor(UserUnit(folder=tmp_path).definition(), tmp_path, home) as supervisor:
+        wait_for_notes(stage, 0.0, 8, 30.0)
+        assert supervisor.process is not None
+        main = supervisor.process.pid
+        while stage.sounding() == 0:
+            time.sleep(0.001)
+        for each in members(main):
+            if what == "both" or each != main:
+                os.kill(each, signal.SIGKILL)
+        killed = time.monotonic()
+        wait_for_sweep(stage, killed)
+        wait_for_notes(stage, killed, 4, 30.0)
+        assert len(supervisor.started) == (2 if what == "both" else 1)
+    time.sleep(0.3)
+    assert stage.sounding() == 0
+
+
+def test_a_stop_of_the_whole_group_in_the_middle_of_a_note_leaves_nothing_sounding(
+    home: dict[str, str], stage: Stage, tmp_path: Path
+) -> None:
+    with FakeSupervisor(UserUnit(folder=tmp_path).definition(), tmp_path, home) as supervisor:
+        wait_for_notes(stage, 0.0, 8, 30.0)
+        assert supervisor.process is not None
+        group = supervisor.process.pid
+        while stage.sounding() == 0:
+            time.sleep(0.001)
+    assert supervisor.process.returncode == 0
+    assert members(group) == []
     time.sleep(0.3)
     assert stage.sounding() == 0
 

@@ -13,6 +13,7 @@ import pytest
 import websockets
 from daemon.conftest import Running
 from starlette.types import Scope
+from websockets.typing import Subprotocol
 
 from plugin_bridge.daemon.guard import MOST_BODY, refusal
 from plugin_bridge.daemon.page_opener import write_opener
@@ -90,11 +91,11 @@ def test_a_websocket_of_a_foreign_page_or_without_the_token_is_refused(
     running: Running, origin: str | None, protocols: list[str]
 ) -> None:
     async def connect() -> None:
-        offered = [each.format(token=running.token) for each in protocols] or None
+        offered = [Subprotocol(each.format(token=running.token)) for each in protocols] or None
         async with websockets.connect(
             f"ws://127.0.0.1:{running.port}/api/live",
             origin=origin,
-            subprotocols=offered,  # type: ignore[arg-type]
+            subprotocols=offered,
         ):
             raise AssertionError("it was let in")
 

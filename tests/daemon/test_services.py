@@ -178,7 +178,7 @@ def test_a_task_is_registered_in_place_of_an_earlier_one(tmp_path: Path) -> None
     task.uninstall()
     assert ["schtasks", "/Delete", "/TN", TASK, "/F"] in manager.asked
     manager.answers["/Query"] = Done(1, "ERROR: The system cannot find the file specified.")
-    assert task.uninstall() == ["the task is not there: nothing to do"]
+    assert task.uninstall() == [f"the task {TASK!r} is not there: nothing to do"]
     assert not task.status().installed
 
 

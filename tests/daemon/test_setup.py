@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from daemon.conftest import Running, folders_in
+from daemon.conftest import folders_in
 from fakes.port_system import FakeSystem
 
 from plugin_bridge.daemon.doctor import examine_daemon
@@ -116,17 +116,16 @@ def test_the_doctor_explains_what_is_wrong_with_the_files(tmp_path: Path) -> Non
     assert ":1: listen: must be a list" in found["connections"].found
 
 
-def test_the_doctor_asks_the_daemon_that_runs(running: Running, tmp_path: Path) -> None:
-    running.system.stop()
-    try:
+def test_the_doctor_asks_the_daemon_that_runs(tmp_path: Path) -> None:
+    folders = folders_in(tmp_path)
+    folders.config_file.write_text("[api]\nport = 0\n", encoding="utf-8")
+    with Daemon(folders, system=FakeSystem(up=False), log=False) as daemon:
         deadline = 100
-        while not running.daemon.patchbay.view().problems and (deadline := deadline - 1):
-            running.daemon.server._thread.join(0.05)
-        found = bad(examine_daemon(running.daemon.folders, lambda: unit(tmp_path)))
-        assert found["ports"].found == "no MIDI system here"
-        assert "JACK" in found["ports"].mend
-    finally:
-        running.system.restart()
+        while not daemon.patchbay.view().problems and (deadline := deadline - 1):
+            daemon.server._thread.join(0.05)
+        found = bad(examine_daemon(folders, lambda: unit(tmp_path)))
+    assert found["ports"].found == "no MIDI system here"
+    assert "JACK" in found["ports"].mend
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class FakePort:
             raise RuntimeError("refused")
         self.sent.append(message)
         self.system.log[self.direction, self.key.name].append(message)
+        self.system.sent(self, message)
 
 
 class FakeSystem:
@@ -93,6 +94,9 @@ class FakeSystem:
             port.freed = True
             with self.locked:
                 self.open_ports.remove(port)
+
+    def sent(self, port: FakePort, message: bytes) -> None:
+        """Something was sent to one of the ports."""
 
     # what a test does
 

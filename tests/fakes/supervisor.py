@@ -1,7 +1,9 @@
 """A supervisor that follows a systemd unit's rules, for machines whose systemd does not run for the user.
 
 Understood are ExecStart, Environment, Type=notify, Restart=on-failure, RestartSec, WatchdogSec and
-TimeoutStopSec; a process that is silent for longer than WatchdogSec is killed, as systemd does.
+TimeoutStopSec; a process that is silent for longer than WatchdogSec is killed, as systemd does. A stop is a
+SIGTERM to every process of the unit (KillMode=control-group; here a process group), also to those that are
+left when the main one has died, and they have gone, or are killed, before it is started again.
 
 Threads: one, which reads the notifications and watches the process.
 """
@@ -10,12 +12,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from configparser import RawConfigParser
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -72,9 +76,11 @@ class FakeSupervisor:
         while not self._stopping.is_set():
             self.started.append(time.monotonic())
             self.process = subprocess.Popen(
-                self._command, env={**os.environ, **self._environment}, stdout=self._log, stderr=self._log
-            )
+                self._command, env={**os.environ, **self._environment}, stdout=self._log, stderr=self._log,
+                start_new_session=True,
+            )  # fmt: skip
             self._watch(self.process)
+            self._clear(self.process.pid)
             if self.process.returncode == 0 or self._stopping.wait(self._pause):
                 return
 
@@ -82,7 +88,7 @@ class FakeSupervisor:
         alive = time.monotonic() + 30.0
         while process.poll() is None:
             if self._stopping.is_set():
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 process.wait(self._patience)
                 return
             try:
@@ -97,3 +103,24 @@ class FakeSupervisor:
                 alive = time.monotonic()
             if time.monotonic() > alive + self._watchdog:
                 process.kill()
+
+    def _clear(self, group: int) -> None:
+        """End what the main process has left behind."""
+        deadline = time.monotonic() + self._patience
+        number = signal.SIGTERM
+        while members(group):
+            with suppress(ProcessLookupError):
+                os.killpg(group, number)
+            number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+            time.sleep(0.01)
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group that live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of_group) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found

@@ -89,24 +89,41 @@ def test_a_synth_that_comes_back_is_swept_and_does_not_hang(system: FakeSystem, 
     assert system.log["output", "Synth:1"][-1] != ON
 
 
-def test_the_system_ends_and_comes_back(system: FakeSystem, patchbay: Patchbay) -> None:
-    heard: list[bytes] = []
-    patchbay.listen(lambda message, _: heard.append(message))
-    keys = system.port("Keys:1")
-    assert keys is not None
-    keys.inbox.append(ON)
-    assert wait_for(lambda: heard)
-    system.stop()
-    for _ in range(200):
-        patchbay.send(ON)  # neither raises nor blocks, and reaches no dead port
-    assert system.sent_when_gone == 0
-    assert wait_for(lambda: not sounding(heard))
-    assert wait_for(lambda: patchbay.view().problems == ("no MIDI system here",))
-    assert patchbay.transport == "loopback"
-    system.restart()
-    assert wait_for(lambda: len(system.open_ports) == 4, 2.0)
-    assert patchbay.view().problems == ()
-    assert not sounding(system.log["output", "Synth:1"])
+def test_when_the_system_ends_it_says_so_once_and_touches_no_port_any_more() -> None:
+    system = FakeSystem(["Keys:1"], ["Synth:1"])
+    ended: list[str] = []
+    before = threading.active_count()
+    patterns = Connections(("Keys*",), ("Synth*",))
+    with Patchbay(system, IN, OUT, patterns, ended=lambda: ended.append("ended")) as patchbay:
+        assert wait_for(lambda: len(system.open_ports) == 4)
+        system.stop()
+        for _ in range(200):
+            patchbay.send(ON)  # neither raises nor blocks
+        assert wait_for(lambda: ended)
+        system.restart()  # it is another one, and another patchbay's
+        time.sleep(0.5)
+    assert (ended, system.sent_when_gone, len(system.open_ports)) == (["ended"], 0, 4)
+    assert threading.active_count() == before
+
+
+def test_each_change_of_the_view_is_told_after_it_is_there() -> None:
+    system = FakeSystem([], ["Synth:1"])
+    seen: list[int] = []
+    patchbay = Patchbay(system, IN, OUT, changed=lambda: seen.append(len(connected(patchbay))))
+    with patchbay:
+        assert wait_for(lambda: seen == [2])
+        patchbay.follow(Connections((), ("Synth*",)))
+        assert wait_for(lambda: seen == [2, 3])
+
+
+def test_what_is_played_to_a_synth_that_has_just_come_is_not_swept_away(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    log = system.log["output", "Synth:1"]
+    patchbay.send(ON)
+    assert wait_for(lambda: log.count(b"\x80\x3d\x40") == 3)  # what an earlier life left goes, thrice
+    assert log[log.index(ON) :].count(OFF) == 0
+    assert sounding(log)
 
 
 def test_sysex_goes_to_our_own_port_only(system: FakeSystem, patchbay: Patchbay) -> None:
@@ -193,19 +210,12 @@ def test_two_hundred_losses_and_returns_in_random_order(system: FakeSystem, patc
     player.start()
     try:
         for _ in range(200):
-            what = chance.choice(("keys", "synth", "system"))
-            names = {"keys": system.inputs, "synth": system.outputs}.get(what)
-            if names is None:
-                system.stop()
-            else:
-                kept = names[:]
-                names.clear()
+            names = chance.choice((system.inputs, system.outputs))
+            kept = names[:]
+            names.clear()
             patchbay._look.set()
             time.sleep(chance.random() * 0.01)
-            if names is None:
-                system.restart()
-            else:
-                names.extend(kept)
+            names.extend(kept)
             patchbay._look.set()
             assert wait_for(lambda: len(system.open_ports) == 4, 2.0)
     finally:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from plugin_bridge.ports import port_system
+from plugin_bridge.ports.jack_watch import client_marks
 from plugin_bridge.ports.port_system import RtmidiSystem
 from plugin_bridge.ports.transport import Probes
 
@@ -67,3 +69,59 @@ def test_other_systems_have_one_and_windows_no_virtual_ports(platform: str, tran
     assert system.find() is None
     assert (system.transport, system.has_virtual) == (transport, platform != "win32")
     assert not system.gone()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows JACK's clients")
+def test_a_client_that_comes_back_under_its_name_is_known_to_be_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"pbmarks{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
+    path = Path(f"/dev/shm/jack_sem.{os.getuid()}_{name}_My Keys")
+    assert client_marks() == {}
+    try:
+        path.touch()
+        first = client_marks()
+        assert set(first) == {"My Keys"}
+        assert client_marks() == first
+        path.unlink()
+        path.touch()
+        assert set(client_marks()) == set(first)
+        assert client_marks() != first
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = ["Keys:Keys", "Synth:in"]
+    marks = {"Keys": 1, "Synth": 2}
+    asked: list[str] = []
+
+    class Scout:
+        def get_ports(self) -> list[str]:
+            asked.append("listed")
+            return listed
+
+    monkeypatch.setattr(port_system, "client_marks", lambda: dict(marks))
+    monkeypatch.setattr(port_system, "new_port", lambda *_: Scout())
+    time = [100.0]
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), lambda: time[0])
+    assert system.find() is None
+    assert system.look().inputs == ("Keys:Keys", "Synth:in")
+    asked.clear()
+    assert system.look().inputs == ("Keys:Keys", "Synth:in")
+    assert asked == []  # no client came or went: JACK is not bothered
+    marks["Keys"] = 3
+    assert system.look().inputs == ("Synth:in",)
+    assert system.look().inputs == ("Keys:Keys", "Synth:in")
+    del marks["Keys"]  # its semaphore goes first, its port a moment later
+    assert system.look().inputs == ("Keys:Keys", "Synth:in")
+    marks["Keys"] = 4
+    assert system.look().inputs == ("Synth:in",)
+    assert system.look().inputs == ("Keys:Keys", "Synth:in")
+    asked.clear()
+    time[0] += 2.0
+    system.look()
+    assert asked  # a client that was there may have made another port

@@ -14,19 +14,18 @@ from pathlib import Path
 from plugin_bridge.daemon.folders import user_folders
 from plugin_bridge.daemon.services.service import (
     Run,
+    Service,
     ServiceStatus,
     daemon_command,
     daemon_environment,
-    insist,
     run_command,
-    write_definition,
 )
 
 LABEL = "org.plugin-bridge.daemon"
 THROTTLE_SECONDS = 2
 
 
-class LaunchAgent:
+class LaunchAgent(Service):
     """The agent in the user's library."""
 
     def __init__(
@@ -34,8 +33,8 @@ class LaunchAgent:
         command: Callable[[], list[str]] = daemon_command,
         environment: Callable[[], Mapping[str, str]] = daemon_environment,
     ) -> None:  # fmt: skip
-        self.file = (folder or Path.home() / "Library" / "LaunchAgents") / f"{LABEL}.plist"
-        self._run, self._command, self._environment = run, command, environment
+        super().__init__((folder or Path.home() / "Library" / "LaunchAgents") / f"{LABEL}.plist", run)
+        self._command, self._environment = command, environment
         self._domain = f"gui/{os.getuid() if hasattr(os, 'getuid') else 0}"
 
     def definition(self) -> bytes:
@@ -54,26 +53,18 @@ class LaunchAgent:
             "StandardErrorPath": output,
         })  # fmt: skip
 
-    def install(self) -> list[str]:
-        """Write the agent and load it, in place of an earlier one."""
-        user_folders().state.mkdir(parents=True, exist_ok=True)
-        done = [write_definition(self.file, self.definition())]
-        self._run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])  # fails where none is loaded
-        insist(self._run, ["launchctl", "bootstrap", self._domain, str(self.file)])
-        return [*done, "it is started now, and at each login"]
-
-    def uninstall(self) -> list[str]:
-        """Unload and remove it."""
-        if not self.file.is_file():
-            return [f"{self.file} is not there: nothing to do"]
-        self._run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])
-        self.file.unlink()
-        return [f"removed {self.file}"]
-
     def status(self) -> ServiceStatus:
         """What launchd says."""
-        installed = self.file.is_file() and self.file.read_bytes() == self.definition()
         done = self._run(["launchctl", "print", f"{self._domain}/{LABEL}"])
         running = done.status == 0 and "state = running" in done.output
         what = "running" if running else "loaded, not running" if done.status == 0 else "not loaded"
-        return ServiceStatus(installed, running, what, str(self.file))
+        return ServiceStatus(self._is_written(), running, what, str(self.file))
+
+    def _load(self, changed: bool) -> str:
+        user_folders().state.mkdir(parents=True, exist_ok=True)  # for the output
+        self._unload()
+        self._insist("launchctl", "bootstrap", self._domain, str(self.file))
+        return "it is started now, and at each login"
+
+    def _unload(self) -> None:
+        self._run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])  # fails where none is loaded

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from plugin_bridge.daemon.folders import HOME_VARIABLE
 from plugin_bridge.errors import BridgeError
@@ -39,24 +40,69 @@ class ServiceStatus:
     file: str
 
 
-class Service(Protocol):
-    """One service manager."""
+class Service(ABC):
+    """One service manager: it reads a definition from `file`, and its commands, which `run` runs, make that
+    count."""
 
-    @property
-    def file(self) -> Path:
-        """The definition."""
+    def __init__(self, file: Path, run: Run) -> None:
+        self.file, self._run = file, run
 
+    @abstractmethod
     def definition(self) -> bytes:
-        """What stands in it."""
+        """What stands in the file."""
+
+    @abstractmethod
+    def status(self) -> ServiceStatus:
+        """What is there, by what the manager says."""
 
     def install(self) -> list[str]:
-        """Write the definition and make it count; what was done, in words. May be repeated."""
+        """Write the definition and make it count; what was done, in words. May be repeated. BridgeError when
+        the manager refuses it."""
+        changed = not self._is_written()
+        return [self._write(), self._load(changed)]
 
     def uninstall(self) -> list[str]:
         """Stop the daemon and take the definition away. May be repeated."""
+        if not self._is_there():
+            self.file.unlink(missing_ok=True)
+            return [f"{self._name} is not there: nothing to do"]
+        self._unload()
+        self.file.unlink(missing_ok=True)
+        return [f"removed {self._name}"]
 
-    def status(self) -> ServiceStatus:
-        """What is there."""
+    @abstractmethod
+    def _load(self, changed: bool) -> str:
+        """Make the definition count, in place of an earlier one where it has `changed`; what was done."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Stop the daemon, and start it no more."""
+
+    def _is_there(self) -> bool:
+        return self.file.is_file()
+
+    @property
+    def _name(self) -> str:
+        return str(self.file)
+
+    def _is_written(self) -> bool:
+        return self.file.is_file() and self.file.read_bytes() == self.definition()
+
+    def _write(self) -> str:
+        """Write the definition where it differs; what was done."""
+        if self._is_written():
+            return f"{self.file} is as it should be"
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.file) as temporary:
+            temporary.write_bytes(self.definition())
+        return f"wrote {self.file}"
+
+    def _insist(self, *command: str) -> None:
+        """Run a command that must succeed. BridgeError says what it answered."""
+        done = self._run(command)
+        if done.status != 0:
+            lines = done.output.splitlines() or [f"it ended with {done.status}"]
+            raise BridgeError(f"{' '.join(command)}: {lines[-1]}")
 
 
 def run_command(command: Sequence[str]) -> Done:
@@ -89,24 +135,6 @@ def daemon_environment() -> dict[str, str]:
     """What the daemon needs of the present environment: which JACK server, and which folder is ours."""
     names = (HOME_VARIABLE, "JACK_DEFAULT_SERVER")
     return {name: os.environ[name] for name in names if os.environ.get(name)}
-
-
-def write_definition(file: Path, content: bytes) -> str:
-    """Write it where it differs; what was done."""
-    if file.is_file() and file.read_bytes() == content:
-        return f"{file} is as it should be"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(content)
-    return f"wrote {file}"
-
-
-def insist(run: Run, command: Sequence[str]) -> None:
-    """Run a command that must succeed. BridgeError says what it answered."""
-    done = run(command)
-    if done.status != 0:
-        lines = done.output.splitlines() or [f"it ended with {done.status}"]
-        raise BridgeError(f"{' '.join(command)}: {lines[-1]}")
 
 
 def this_service(platform: str = sys.platform) -> Service:

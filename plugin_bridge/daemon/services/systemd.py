@@ -8,17 +8,16 @@ failing (RestartSteps, from systemd 254 on; older ones stay at that). It is neve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from plugin_bridge.daemon.services.service import (
     Run,
+    Service,
     ServiceStatus,
     daemon_command,
     daemon_environment,
-    insist,
     run_command,
-    write_definition,
 )
 
 NAME = "plugin-bridge.service"
@@ -49,7 +48,7 @@ WantedBy=default.target
 """
 
 
-class UserUnit:
+class UserUnit(Service):
     """The unit in the user's folder."""
 
     def __init__(
@@ -58,9 +57,9 @@ class UserUnit:
         environment: Callable[[], Mapping[str, str]] = daemon_environment,
     ) -> None:  # fmt: skip
         home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-        self.file = (folder or home / "systemd" / "user") / NAME
+        super().__init__((folder or home / "systemd" / "user") / NAME, run)
         self._wanted = self.file.parent / "default.target.wants" / NAME
-        self._run, self._command, self._environment = run, command, environment
+        self._command, self._environment = command, environment
 
     def definition(self) -> bytes:
         """The unit."""
@@ -68,36 +67,9 @@ class UserUnit:
         command = " ".join(_quoted(word).replace("$", "$$") for word in self._command())
         return _UNIT.format(command=command, environment="".join(lines)).encode()
 
-    def install(self) -> list[str]:
-        """Write the unit, enable it and start it (again, where it has changed)."""
-        changed = not self.file.is_file() or self.file.read_bytes() != self.definition()
-        done = [write_definition(self.file, self.definition())]
-        if not self._manager():
-            self._wanted.parent.mkdir(parents=True, exist_ok=True)  # what `systemctl enable` does
-            self._wanted.unlink(missing_ok=True)
-            self._wanted.symlink_to(self.file)
-            return [*done, "systemd does not run for this user now: the unit counts from the next login on"]
-        self._insist("daemon-reload")
-        self._insist("enable", NAME)
-        self._insist("restart" if changed else "start", NAME)  # a duet that is played is not interrupted
-        return [*done, "it is started now, and at each login"]
-
-    def uninstall(self) -> list[str]:
-        """Stop, disable and remove it."""
-        if not self.file.is_file():
-            return [f"{self.file} is not there: nothing to do"]
-        if self._manager():
-            self._insist("disable", "--now", NAME)
-        else:
-            self._wanted.unlink(missing_ok=True)
-        self.file.unlink()
-        if self._manager():
-            self._insist("daemon-reload")
-        return [f"removed {self.file}"]
-
     def status(self) -> ServiceStatus:
         """What systemd says."""
-        installed = self.file.is_file() and self.file.read_bytes() == self.definition()
+        installed = self._is_written()
         changed = self.file.is_file() and not installed
         if not self._manager():
             what = "systemd does not run for this user" + ("; the unit is another one" if changed else "")
@@ -108,12 +80,30 @@ class UserUnit:
             what += "; the unit is another version's or edited: plugin-bridge service install writes it anew"
         return ServiceStatus(installed, running, what, str(self.file))
 
+    def _load(self, changed: bool) -> str:
+        if not self._manager():
+            self._wanted.parent.mkdir(parents=True, exist_ok=True)  # what `systemctl enable` does
+            self._wanted.unlink(missing_ok=True)
+            self._wanted.symlink_to(self.file)
+            return "systemd does not run for this user now: the unit counts from the next login on"
+        self._systemctl("daemon-reload")
+        self._systemctl("enable", NAME)
+        self._systemctl("restart" if changed else "start", NAME)  # a duet that is played is not interrupted
+        return "it is started now, and at each login"
+
+    def _unload(self) -> None:
+        if not self._manager():
+            self._wanted.unlink(missing_ok=True)
+            return
+        self._systemctl("disable", "--now", NAME)
+        self.file.unlink()
+        self._systemctl("daemon-reload")
+
     def _manager(self) -> bool:
         return self._run(["systemctl", "--user", "show-environment"]).status == 0
 
-    def _insist(self, *words: str) -> None:
-        command: Sequence[str] = ["systemctl", "--user", *words]
-        insist(self._run, command)
+    def _systemctl(self, *words: str) -> None:
+        self._insist("systemctl", "--user", *words)
 
 
 def _quoted(text: str) -> str:

@@ -14,20 +14,18 @@ from xml.etree import ElementTree
 
 from plugin_bridge.daemon.folders import user_folders
 from plugin_bridge.daemon.services.service import (
-    Done,
     Run,
+    Service,
     ServiceStatus,
     daemon_command,
-    insist,
     run_command,
-    write_definition,
 )
 
 TASK = "Plugin Bridge"
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
 
-class ScheduledTask:
+class ScheduledTask(Service):
     """The task of the user who runs this. `environment` is this process's: the scheduler hands on none."""
 
     def __init__(
@@ -35,8 +33,8 @@ class ScheduledTask:
         command: Callable[[], list[str]] = lambda: daemon_command(windowless=True),
         environment: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
-        self.file = (folder or user_folders().state) / "task.xml"
-        self._run, self._command, self._environment = run, command, environment
+        super().__init__((folder or user_folders().state) / "task.xml", run)
+        self._command, self._environment = command, environment
 
     def definition(self) -> bytes:
         """The task as XML, in UTF-16, which schtasks wants."""
@@ -66,33 +64,28 @@ class ScheduledTask:
         text = '<?xml version="1.0" encoding="UTF-16"?>\n' + ElementTree.tostring(task, encoding="unicode")
         return text.encode("utf-16")
 
-    def install(self) -> list[str]:
-        """Register the task, in place of an earlier one, and start it."""
-        done = [write_definition(self.file, self.definition())]
-        insist(self._run, ["schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F"])
-        insist(self._run, ["schtasks", "/Run", "/TN", TASK])
-        return [*done, "it is started now, and at each logon"]
-
-    def uninstall(self) -> list[str]:
-        """End and remove the task."""
-        if self._query().status != 0:
-            self.file.unlink(missing_ok=True)
-            return ["the task is not there: nothing to do"]
-        self._run(["schtasks", "/End", "/TN", TASK])
-        insist(self._run, ["schtasks", "/Delete", "/TN", TASK, "/F"])
-        self.file.unlink(missing_ok=True)
-        return [f"removed the task {TASK!r}"]
-
     def status(self) -> ServiceStatus:
         """What the scheduler says. Its words for a state are in the language of the system, so whether it
         runs is not read from them."""
-        registered = self._query().status == 0
-        same = self.file.is_file() and self.file.read_bytes() == self.definition()
+        registered = self._is_there()
         what = "registered" if registered else "not registered"
-        return ServiceStatus(registered and same, None, what, str(self.file))
+        return ServiceStatus(registered and self._is_written(), None, what, str(self.file))
 
-    def _query(self) -> Done:
-        return self._run(["schtasks", "/Query", "/TN", TASK])
+    def _load(self, changed: bool) -> str:
+        self._insist("schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F")
+        self._insist("schtasks", "/Run", "/TN", TASK)
+        return "it is started now, and at each logon"
+
+    def _unload(self) -> None:
+        self._run(["schtasks", "/End", "/TN", TASK])
+        self._insist("schtasks", "/Delete", "/TN", TASK, "/F")
+
+    def _is_there(self) -> bool:
+        return self._run(["schtasks", "/Query", "/TN", TASK]).status == 0
+
+    @property
+    def _name(self) -> str:
+        return f"the task {TASK!r}"
 
 
 def _add(parent: ElementTree.Element, children: Mapping[str, object]) -> None:

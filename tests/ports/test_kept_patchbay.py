@@ -1,0 +1,230 @@
+"""The daemon's ports in a process of their own: whichever of the two fails, no note hangs, all comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakes import kept_ports
+from fakes.kept_ports import END, FREEZE
+
+from plugin_bridge.errors import BridgeError
+from plugin_bridge.ports import kept_patchbay
+from plugin_bridge.ports.channel import Channel
+from plugin_bridge.ports.clock import now
+from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.frames import Kind, midi_frame, value_frame
+from plugin_bridge.ports.held import Held
+from plugin_bridge.ports.kept_patchbay import STARTING, KeptPatchbay
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops and kills processes by signals")
+
+ON, OFF, PEDAL = b"\x90\x3c\x40", b"\x80\x3c\x40", b"\xb0\x40\x7f"
+IN, OUT = "Plugin Bridge In", "Plugin Bridge Out"
+BOTH = Connections(("Keys*",), ("Synth*",))
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def sounding(messages: list[bytes]) -> int:
+    held = Held()
+    for message in messages:
+        held.follow(message)
+    return len(held)
+
+
+def open_handles() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+class Bench:
+    """A patchbay whose keeper runs over a system in memory: what its synth got, what the player played."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.played: list[bytes] = []
+        command = (sys.executable, kept_ports.__file__, str(log))
+        self.patchbay = KeptPatchbay(IN, OUT, BOTH, command=command)
+        self.patchbay.listen(lambda message, _: self.played.append(message))
+
+    def got(self) -> list[bytes]:
+        return [bytes.fromhex(line) for line in self.log.read_text().splitlines()]
+
+    def whole(self) -> bool:
+        return sum(port.connected for port in self.patchbay.view().ports) == 4
+
+    def keeper(self) -> int:
+        assert wait_for(self.whole), self.patchbay.view()
+        assert self.patchbay.process is not None
+        return self.patchbay.process
+
+    def hold_a_note(self) -> int:
+        """The player holds a note and the pedal, and the partner plays the same; the keeper's process."""
+        process = self.keeper()
+        for message in (ON, PEDAL):
+            self.patchbay.send(message)
+        assert wait_for(lambda: sounding(self.played) == sounding(self.got()) == 2)
+        return process
+
+    def another_keeper(self, before: int) -> bool:
+        return wait_for(lambda: self.patchbay.process not in (None, before) and self.whole())
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(kept_patchbay, "HANGING_SECONDS", 3.0)
+    threads, handles = threading.active_count(), open_handles()
+    bench = Bench(tmp_path / "synth.log")
+    with bench.patchbay:
+        yield bench
+    assert bench.patchbay.process is None
+    assert threading.active_count() == threads
+    assert open_handles() == handles
+
+
+def test_what_is_played_and_sent_passes_with_its_times(bench: Bench) -> None:
+    times: list[float] = []
+    bench.keeper()
+    bench.patchbay.listen(lambda message, when: times.append(when))
+    before = now()
+    bench.patchbay.send(ON)
+    assert wait_for(lambda: times)
+    assert before <= times[0] <= now()
+    assert bench.patchbay.view().transport == "jack"
+    assert wait_for(lambda: bench.got()[-1] == ON)
+
+
+def test_other_patterns_are_followed(bench: Bench) -> None:
+    bench.keeper()
+    bench.patchbay.follow(Connections((), ("Nothing*",)))
+    assert wait_for(lambda: bench.patchbay.view().waiting == (("output", "Nothing*"),))
+    assert {port.name for port in bench.patchbay.view().ports if port.connected} == {IN, OUT}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_keeper_that_is_killed_in_the_middle_of_a_note(bench: Bench, how: signal.Signals) -> None:
+    process = bench.hold_a_note()
+    os.kill(process, how)
+    assert wait_for(lambda: sounding(bench.played) == 0)
+    bench.patchbay.send(OFF)  # neither raises nor waits while there is none
+    assert bench.another_keeper(process)
+    assert wait_for(lambda: sounding(bench.got()) == 0)
+    bench.hold_a_note()
+
+
+def test_a_keeper_that_hangs_is_replaced(bench: Bench) -> None:
+    process = bench.hold_a_note()
+    os.kill(process, signal.SIGSTOP)
+    assert bench.another_keeper(process)
+    assert wait_for(lambda: sounding(bench.got()) == sounding(bench.played) == 0)
+
+
+def test_a_keeper_that_freezes_with_the_lock_held_is_replaced(bench: Bench) -> None:
+    process = bench.hold_a_note()
+    bench.patchbay.send(FREEZE)
+    assert bench.another_keeper(process)
+    assert wait_for(lambda: sounding(bench.got()) == sounding(bench.played) == 0)
+
+
+def test_a_keeper_ends_with_its_midi_system_and_another_one_takes_it_up(bench: Bench) -> None:
+    process = bench.hold_a_note()
+    bench.patchbay.send(END)
+    assert bench.another_keeper(process)
+    assert wait_for(lambda: sounding(bench.got()) == sounding(bench.played) == 0)
+
+
+def test_a_signal_to_the_group_leaves_it_to_the_daemon_to_end(bench: Bench) -> None:
+    process = bench.hold_a_note()
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(process, each)
+    bench.patchbay.send(b"\x90\x40\x40")
+    assert wait_for(lambda: sounding(bench.got()) == 3)
+    bench.patchbay.close()
+    assert sounding(bench.got()) == 0
+    with pytest.raises(BridgeError, match="is closed"):
+        bench.patchbay.send(ON)
+
+
+def test_a_flood_while_nobody_reads_leaves_no_note(bench: Bench) -> None:
+    process = bench.keeper()
+    os.kill(process, signal.SIGSTOP)
+    for index in range(20_000):
+        bench.patchbay.send(bytes((0x90, index % 128, 64)))
+        if index > 15_000:
+            bench.patchbay.send(bytes((0x80, index % 128, 0)))
+    os.kill(process, signal.SIGCONT)
+    assert wait_for(lambda: len(bench.got()) > 4000 and sounding(bench.got()) == 0)
+    assert bench.patchbay.process == process
+
+
+@pytest.mark.parametrize("command", [("/nowhere/keeper",), (sys.executable, "-c", "pass")])
+def test_a_keeper_that_cannot_start_is_tried_again_and_nothing_else_stops(command: tuple[str, ...]) -> None:
+    with KeptPatchbay(IN, OUT, BOTH, command=command) as patchbay:
+        for _ in range(20):
+            patchbay.send(ON)
+            time.sleep(0.02)
+        view = patchbay.view()
+        assert view.problems == (STARTING,)
+        assert {port.name for port in view.ports} == {IN, OUT}
+        assert patchbay.transport == "loopback"
+
+
+class Alone:
+    """A keeper whose daemon is the test."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.ours, theirs = socket.socketpair()
+        handle = theirs.fileno()
+        command = [sys.executable, kept_ports.__file__, str(log), str(handle), "any", IN, OUT]
+        self.process = subprocess.Popen(command, pass_fds=(handle,), stderr=subprocess.DEVNULL)
+        theirs.close()
+        wanted = {"listen": ["Keys*"], "play": ["Synth*"]}
+        self.ours.sendall(value_frame(Kind.FOLLOW, wanted))
+        assert wait_for(lambda: log.exists() and b"\xb0\x7b\x00" in self.got())  # swept
+
+    def got(self) -> list[bytes]:
+        return [bytes.fromhex(line) for line in self.log.read_text().splitlines()]
+
+
+def test_when_the_daemon_dies_in_the_middle_of_a_message_its_notes_end(tmp_path: Path) -> None:
+    alone = Alone(tmp_path / "synth.log")
+    alone.ours.sendall(midi_frame(ON, 0.0) + midi_frame(b"\x90\x40\x40", 0.0)[:-2])
+    alone.ours.close()
+    assert alone.process.wait(20) == 0
+    assert ON in alone.got()
+    assert not any(message[:2] == b"\x90\x40" for message in alone.got())
+    assert sounding(alone.got()) == 0
+
+
+def test_when_the_daemon_dies_while_the_keeper_is_frozen_the_keeper_ends_by_itself(tmp_path: Path) -> None:
+    alone = Alone(tmp_path / "synth.log")
+    alone.ours.sendall(midi_frame(FREEZE, 0.0))
+    alone.ours.close()
+    assert alone.process.wait(20) != 0
+
+
+def test_a_channel_whose_other_end_has_gone_says_so_and_drops_what_is_sent() -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    theirs.close()
+    channel.send_midi(ON, 0.0)
+    channel.send_midi(OFF, 0.0)
+    assert channel.receive(5.0) is None
+    channel.close()
+    channel.close()

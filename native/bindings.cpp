@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings.hpp"
 #include "sampler.hpp"
 
 namespace py = pybind11;
@@ -87,7 +88,8 @@ void set_state(Sampler& sampler, const py::sequence& words) {
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "What the runtime computes in C++: drawing tokens.";
+    module.doc() = "What the runtime computes in C++: drawing tokens, playing samples, measuring peaks.";
+    plugin_bridge::bind_audio(module);
 
     py::class_<Sampler>(module, "Sampler",
                         "Draws tokens under mask, bias, temperature, top-k, top-p and min-p, in this order.")

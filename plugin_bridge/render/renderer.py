@@ -1,6 +1,6 @@
 """A clip to sound: instrument, effects, tail, loudness, peaks. The same code plays one clip and ten thousand.
 
-A `Renderer` keeps what is costly to make: resampled strings, loaded styles, plugins in their processes. It
+A `Renderer` keeps what is costly to make: SoundFonts, and plugins in their processes. It
 is for one thread at a time.
 """
 
@@ -37,7 +37,6 @@ from plugin_bridge.render.settings import FORMATS, LONGEST_CLIP, Output
 from plugin_bridge.render.tails import cut, cut_point, process_out, trimmed
 
 _AFTER_LAST_MESSAGE = 0.01  # seconds: the last note-off lies inside what is played, not at its edge
-_STRINGS = 512 * 2**20  # bytes: with a fourth of it a batch of pedalled takes spends its time resampling
 _MOST_HOSTS = 6  # plugins that are kept loaded
 
 
@@ -115,7 +114,7 @@ class Renderer:
         rate, tail = output.sample_rate, output.tail
         played = {part: self._play(clip.part(part), instrument, output) for part in _parts(clip)}
         if len(played) > 1:
-            played = {part: sound * balance(PAN[part]) for part, sound in played.items()}
+            played = {part: sound * _sides(balance(PAN[part])) for part, sound in played.items()}
         mix = _channels(self._through(effects, _sum(list(played.values())), rate, tail), output.channels)
         samples = cut_point(mix, rate, max(clip.duration, least), tail)
         mix = cut(mix, samples, rate)
@@ -207,10 +206,14 @@ def _parts(clip: Clip) -> list[Part]:
 def _piano(instrument: Any, sample_rate: int) -> Piano:
     match instrument:
         case BuiltInPiano():
-            return Piano(sample_rate, memory=_STRINGS)
+            return Piano(sample_rate)
         case SoundFontPreset(path, bank, program):
-            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program, memory=_STRINGS)
+            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program)
     raise TypeError(f"{instrument!r} is no instrument")
+
+
+def _sides(gains: tuple[float, float]) -> Audio:
+    return np.array(gains, np.float32)[:, None]
 
 
 def _sum(sounds: Sequence[Audio]) -> Audio:

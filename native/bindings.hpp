@@ -1,0 +1,10 @@
+// What the module's parts add to it, each from a file of its own.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace plugin_bridge {
+
+void bind_audio(pybind11::module_& module);
+
+}  // namespace plugin_bridge

@@ -15,12 +15,10 @@ import numpy as np
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.music.events import Part
-from plugin_bridge.render.levels import AudioReport, Meter, measure
+from plugin_bridge.render.levels import AudioReport, Meter
 from plugin_bridge.render.piano import Audio, Piano
 from plugin_bridge.render.sustain import sounding_notes
 from plugin_bridge.render.wav import write_wav
-
-__all__ = ["AudioReport", "Meter", "measure", "render_blocks", "render_clip", "render_wav", "write_wav"]
 
 PAN = {Part.PLAYER: -0.25, Part.PARTNER: 0.25}
 CEILING_DBFS = -1.0

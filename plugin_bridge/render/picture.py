@@ -11,6 +11,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.files import atomic_path
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.events import Part
+from plugin_bridge.render.settings import PART_NAMES
 from plugin_bridge.render.sustain import pedal_spans
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 COLOURS = {Part.PLAYER: "#0072B2", Part.PARTNER: "#D55E00"}
 """Blue and vermilion of Okabe and Ito's palette, told apart with every colour vision deficiency."""
-
-NAMES = {Part.PLAYER: "player", Part.PARTNER: "partner"}
 
 ROW_SECONDS = 30.0
 MAX_ROWS = 40
@@ -238,7 +237,7 @@ def _head(figure: Figure, clip: Clip, title: str | None, height: int) -> None:
     handles: list[Any] = []
     for part in Part:
         count = sum(note.part is part for note in clip.notes)
-        label = f"{NAMES[part]}: {count} {'note' if count == 1 else 'notes'}"
+        label = f"{PART_NAMES[part]}: {count} {'note' if count == 1 else 'notes'}"
         handles.append(Patch(facecolor=COLOURS[part], edgecolor=COLOURS[part], label=label))
     figure.legend(
         handles=handles, loc="upper right", borderaxespad=0.2, bbox_to_anchor=(right, 1 - 10 / height),

@@ -12,7 +12,8 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.music.events import Part, Pedal
 from plugin_bridge.render import audio as rendering
-from plugin_bridge.render.audio import measure, render_blocks, render_clip
+from plugin_bridge.render.audio import render_blocks, render_clip
+from plugin_bridge.render.levels import measure
 from plugin_bridge.render.piano import Audio, Piano, velocity_gain
 
 RATE = 44100

@@ -57,7 +57,8 @@ def _mixed(notes: list[Note], total: int, fade: int, piano: Piano) -> Iterator[A
     gains = {part: balance(PAN[part]) for part in Part}
     if len({note.part for note in notes}) == 1:
         gains = {part: balance(0.0) for part in Part}
-    waiting = np.zeros((2, block + piano.longest), np.float32)
+    longest = piano.longest(max((note.end - note.start for note in notes), default=0.0))
+    waiting = np.zeros((2, block + longest), np.float32)
     index = 0
     for start in range(0, total, block):
         while index < len(notes) and round(notes[index].start * rate) < start + block:

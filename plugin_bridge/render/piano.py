@@ -70,9 +70,7 @@ class Piano:
         self._font = builtin_soundfont() if font is None else font
         self._regions = regions(self._font, bank, program)
         self._voices: dict[tuple[int, int], tuple[_Voice, ...]] = {}
-        longest = max(MAX_RING + region.envelope.release for region in self._regions)
-        self.longest = math.ceil(longest * sample_rate) + 1
-        """Samples that no note lasts longer than."""
+        self._release = max(region.envelope.release for region in self._regions)
 
     def note(self, pitch: int, velocity: int, seconds: float) -> Audio:
         """The sound of a key held for `seconds`, with its release: float32 [2, samples], not normalised.
@@ -90,10 +88,14 @@ class Piano:
         gains: tuple[float, float] = (1.0, 1.0),
     ) -> None:  # fmt: skip
         """Add the note to `out`, float32 [2, samples], from sample `at` on, its channels times `gains`.
-        Raises ValueError where `out` ends before the note does; `longest` samples are always enough."""
+        Raises ValueError where `out` ends before the note does."""
         held = self._held(seconds)
         for voice in self._playing(pitch, velocity):
             voice.add(out, at, held, gains)
+
+    def longest(self, seconds: float) -> int:
+        """Samples that no note lasts longer than whose key is held for `seconds` or less."""
+        return self._held(seconds) + math.ceil(self._release * self.sample_rate) + 1
 
     def _held(self, seconds: float) -> int:
         return round(min(seconds, MAX_RING) * self.sample_rate)
@@ -130,8 +132,8 @@ class Piano:
             table=_table(round(max(1.0, step), 4)),
             step=step,
             envelope=(
-                envelope.delay * rate, max(envelope.attack, 1e-6) * rate, envelope.hold * rate,
-                max(envelope.decay, 1e-3) * rate, envelope.sustain, max(envelope.release, 1e-3) * rate,
+                envelope.delay * rate, envelope.attack * rate, envelope.hold * rate, envelope.decay * rate,
+                envelope.sustain, envelope.release * rate,
             ),
             cutoff=cutoff if cutoff < _HIGHEST_CUTOFF else 0.5,
             gains=(gain * region.gain * math.cos(angle), gain * region.gain * math.sin(angle)),

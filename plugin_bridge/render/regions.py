@@ -91,7 +91,7 @@ def _region(above: dict[int, int], below: dict[int, int], index: int, sample: Sa
         return value if operator in _ABSOLUTE else value + _signed(above.get(operator, 0))
 
     def seconds(operator: int) -> float:
-        return float(2 ** (min(both(operator), 8000) / 1200))
+        return float(2 ** (min(max(both(operator), -12000), 8000) / 1200))
 
     def overlap(operator: int) -> tuple[int, int]:
         one, two = (zone.get(operator, 127 << 8) for zone in (above, below))

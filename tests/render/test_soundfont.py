@@ -188,6 +188,17 @@ def test_loops_go_round_without_a_click() -> None:
     assert np.abs(sound[1000:] - fitted).max() < 2e-3 * np.abs(fitted).max()
 
 
+@pytest.mark.parametrize("timecents", [-32768, -12000, 0])
+def test_no_note_is_longer_than_the_room_that_is_asked_for(timecents: int) -> None:
+    short = replace(
+        TINY.instruments[1],
+        zones=(Zone(((54, 1), (38, timecents & 0xFFFF))), *TINY.instruments[1].zones[1:]),
+    )
+    piano = Piano(192000, replace(TINY, instruments=(TINY.instruments[0], short)))
+    for seconds in (0.0, 0.1, 40.0):
+        assert 0 < piano.note(60, 90, seconds).shape[1] <= piano.longest(seconds)
+
+
 def test_what_has_no_loop_ends_with_its_sample() -> None:
     once = tuple(
         replace(each, zones=tuple(replace(zone, generators=tuple(g for g in zone.generators if g[0] != 54))

@@ -58,8 +58,10 @@ def bench_render(clips: int = 8, jobs: int | None = None) -> dict[str, Any]:
     jobs = jobs or default_jobs()
     with tempfile.TemporaryDirectory(prefix="plugin-bridge-bench-") as folder:
         manifest = write_manifest(Path(folder) / "clips.toml", -(-clips // ROWS))
-        ways = {"loop": ("0",), "batch": (str(jobs),)}
-        measured = {way: _measured(manifest, Path(folder) / way, clips, *how) for way, how in ways.items()}
+        measured = {
+            way: _measured(manifest, Path(folder) / way, clips, processes)
+            for way, processes in (("loop", 0), ("batch", jobs))
+        }
         index = json.loads((Path(folder) / "batch" / "index.json").read_text(encoding="utf-8"))
         same = all(
             (Path(folder) / "loop" / name).read_bytes() == (Path(folder) / "batch" / name).read_bytes()
@@ -87,8 +89,8 @@ def bench_render(clips: int = 8, jobs: int | None = None) -> dict[str, Any]:
     }
 
 
-def _measured(manifest: Path, out: Path, clips: int, jobs: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", __name__, str(manifest), str(out), str(clips), jobs]
+def _measured(manifest: Path, out: Path, clips: int, jobs: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", __name__, str(manifest), str(out), str(clips), str(jobs)]
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     seconds = time.perf_counter() - began

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from export.graph import model_graph, plan_graph
-from export.quantise import quantise
+from export.quantise import locate_tensors, quantise
 from model.checkpoint import load_network
 from model.config import PLAN_AFTER, PLAN_BEFORE
 from model.network import Cache, ChordPlan, DuetNetwork
@@ -28,6 +28,7 @@ from plugin_bridge.engine.bundle import (
     FORMAT,
     MODEL,
     PLAN,
+    TENSORS,
     WEIGHTS,
     Sizes,
     file_checksum,
@@ -59,12 +60,15 @@ class MergedAdapter:
 @dataclass(frozen=True, slots=True)
 class Parity:
     """Largest differences of a logit from PyTorch's full pass, over one stream of tokens: PyTorch step by
-    step, the fp32 graph, and the quantised graph; for the last also the mean change of nats a token."""
+    step, the fp32 graph, and the 8-bit weights on ONNX Runtime and on the native kernels; for these two also
+    the mean change of nats a token."""
 
     torch_steps: float
     onnx_fp32: float
     onnx_quantised: float
     quantised_nats: float
+    native: float
+    native_nats: float
 
 
 def export_bundle(
@@ -147,11 +151,15 @@ def _write_next_to(
 ) -> Parity:  # fmt: skip
     """Write both precisions into `work`, measure them, and move the chosen one to `output`."""
     exact, plan = model_graph(network, adaptable=as_base), plan_graph(network)
+    described: dict[str, dict[str, Any]] = {}
     for which, graph in (("fp32", exact), ("int8", quantise(exact))):
         (work / which).mkdir()
         onnx.save(graph, work / which / MODEL)
         onnx.save(plan, work / which / PLAN)
-        _write_description(work / which, {**description, "precision": which})
+        described[which] = {**description, "precision": which}
+        if which == "int8":
+            described[which][TENSORS] = locate_tensors(work / which / MODEL)
+        _write_description(work / which, described[which])
     parity = measure_parity(network, work / "fp32", work / "int8")
     if not parity.onnx_fp32 <= FP32_LIMIT:
         raise BridgeError(
@@ -163,11 +171,11 @@ def _write_next_to(
     if as_base:
         state = {key: tensor.half().contiguous() for key, tensor in network.state_dict().items()}
         save_file(state, chosen / WEIGHTS)
-    described = {**description, "precision": precision, "metrics": metrics}
+    result = {**described[precision], "metrics": metrics}
     if adapter is not None:
         adapter.write(chosen / ADAPTER)
-        described["adapter"] = adapter.about
-    _write_description(chosen, described)
+        result["adapter"] = adapter.about
+    _write_description(chosen, result)
     load_style(chosen)
     swap_folder(chosen, output, work)
     return parity
@@ -197,8 +205,10 @@ def measure_parity(network: DuetNetwork, exact: Path, quantised: Path, length: i
             part = [a[:, start:end] for a in arguments]
             steps.append(network.step(part[0], part[1], plans, pointer[:, start:end], cache)[0].numpy())
     results = {}
-    for which, folder in (("exact", exact), ("quantised", quantised)):
-        engine = Engine(load_style(folder))
+    for which, folder, runtime in (
+        ("exact", exact, "onnx"), ("quantised", quantised, "onnx"), ("native", quantised, "native"),
+    ):  # fmt: skip
+        engine = Engine(load_style(folder), runtime=runtime)
         engine.set_plan(plan)
         parts = [engine.extend_all(tokens[a:b].tolist(), metre[a:b].tolist()) for a, b in _chunks(length)]
         results[which] = np.concatenate(parts)
@@ -208,6 +218,8 @@ def measure_parity(network: DuetNetwork, exact: Path, quantised: Path, length: i
         _worst(results["exact"], full),
         _worst(results["quantised"], full),
         abs(nats["quantised"] - nats["full"]),
+        _worst(results["native"], full),
+        abs(nats["native"] - nats["full"]),
     )
 
 

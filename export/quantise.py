@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import onnx
+from onnx import helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 BLOCK = 32
@@ -27,3 +29,15 @@ def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
     )  # fmt: skip
     quantiser.process()
     return quantiser.model.model
+
+
+def locate_tensors(path: Path) -> dict[str, tuple[str, list[int], int]]:
+    """Where the weights lie in a graph's file: name to type, shape and offset in bytes."""
+    content = path.read_bytes()
+    located = {}
+    for tensor in onnx.load_from_string(content).graph.initializer:
+        raw = numpy_helper.to_array(tensor).tobytes()
+        if raw and tensor.raw_data == raw:  # the same bytes elsewhere are as good
+            kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            located[tensor.name] = (kind.name, list(tensor.dims), content.index(raw))
+    return located

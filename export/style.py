@@ -189,7 +189,7 @@ def _stages(
 ) -> dict[str, Any]:
     """Held-out nats a token at each stage, and the largest difference of a token's nats from the stage
     before. Raises BridgeError where the merge is not what was trained."""
-    engines = [Engine(load_style(folder)) for folder in bundles]
+    engines = [Engine(load_style(folder), runtime="onnx") for folder in bundles]
     scores = {
         "adapter": [network_nats(adapted, piece) for piece in excerpts],
         "merged": [network_nats(merged, piece) for piece in excerpts],

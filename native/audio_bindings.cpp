@@ -1,4 +1,6 @@
 // What plugin_bridge._native has for sound; arrays and numbers are checked here.
+#include "audio_bindings.hpp"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -8,7 +10,6 @@
 #include <string>
 #include <tuple>
 
-#include "bindings.hpp"
 #include "peaks.hpp"
 #include "voice.hpp"
 

@@ -7,7 +7,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "bindings.hpp"
+#include "audio_bindings.hpp"
+#include "network_bindings.hpp"
 #include "sampler.hpp"
 
 namespace py = pybind11;
@@ -88,7 +89,8 @@ void set_state(Sampler& sampler, const py::sequence& words) {
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "What the runtime computes in C++: drawing tokens, playing samples, measuring peaks.";
+    module.doc() = "What the runtime computes in C++: the network's steps, drawing tokens, playing samples.";
+    plugin_bridge::bind_network(module);
     plugin_bridge::bind_audio(module);
 
     py::class_<Sampler>(module, "Sampler",

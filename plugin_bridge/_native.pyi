@@ -1,6 +1,7 @@
 """What the runtime computes in C++ (sources in native/)."""
 
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,64 @@ def interpolated_peaks(audio: NDArray[np.float32], table: NDArray[np.float32]) -
     sum_j table[p, j] * audio[:, sample + 1 - taps / 2 + j]. Both are C-contiguous. Raises ValueError for
     other shapes and taps that are no multiple of 4, TypeError for other types.
     """
+
+def network_kernels() -> list[str]:
+    """The network's kernels that this processor runs, the fastest first; "generic" runs anywhere."""
+
+class Network:
+    """The network with its 8-bit weights, packed for one set of kernels; many streams share it.
+
+    `tensors`: the exported graph's weights under their names there. `heads`, `head_width` (16, 32, 48, 64, 96
+    or 128),
+    `context` and `window` in keys, `layers` above layer 0, and `plan_entries` with "no chord".
+
+    Raises ValueError for weights that are missing or of another type or shape, sizes that the kernels cannot
+    work with, and kernels that this processor does not run.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        heads: int,
+        head_width: int,
+        context: int,
+        window: int,
+        layers: int,
+        chord_layers: Sequence[int],
+        plan_entries: int,
+        kernels: str | None = None,
+    ) -> None: ...
+    @property
+    def kernels(self) -> str: ...
+
+class NetworkStream:
+    """One stream on a network; the caller's arrays are its cache, its plan and its adapter.
+
+    `arrays`, C-contiguous float32: `past_key_I` and `past_value_I` [1, heads, rows, head_width] with rows a
+    multiple of 16,
+    `plan_key_I` [1, heads, head_width, plan_entries] and `plan_value_I` [1, heads, plan_entries, head_width]
+    for layers with chords, `plan_mask` [1, 1, 1, plan_entries], and factors `layerI.NAME.lora_A` [in, R] and
+    `.lora_B` [R, out].
+
+    Raises ValueError for arrays that are missing or do not fit.
+    """
+
+    def __init__(self, network: Network, arrays: Mapping[str, NDArray[Any]]) -> None: ...
+    def extend(
+        self,
+        tokens: Sequence[int],
+        metre: Sequence[int],
+        context_used: int,
+        window_used: int,
+        every: bool = False,
+    ) -> NDArray[np.float32]:
+        """Append 1 to 64 tokens behind the rows in use. The logits after the last, float32 [V], or with
+        `every` after each, [S, V]; the memory is reused by the next call. The interpreter's lock is released.
+
+        Raises ValueError for ids out of range and where the rows do not suffice, RuntimeError while another
+        thread is at it.
+        """
 
 class Sampler:
     """Draws tokens under mask, bias, temperature, top-k, top-p and min-p, applied in this order.

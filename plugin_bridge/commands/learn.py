@@ -300,8 +300,9 @@ def export(
         print_json({"output": str(output), "parity": asdict(parity)})
         return
     click.echo(f"{output}: largest difference of a logit from PyTorch: stepwise {parity.torch_steps:.1e}, "
-               f"ONNX fp32 {parity.onnx_fp32:.1e}, ONNX int8 {parity.onnx_quantised:.1e} "
-               f"({parity.quantised_nats:.1e} nats a token)")  # fmt: skip
+               f"ONNX fp32 {parity.onnx_fp32:.1e}, 8 bits {parity.onnx_quantised:.1e} "
+               f"({parity.quantised_nats:.1e} nats a token), "
+               f"native {parity.native:.1e} ({parity.native_nats:.1e})")  # fmt: skip
 
 
 LEARN = (prepare, train, evaluate, export)

@@ -34,7 +34,8 @@ YOUNG = 2000
 def bench_engine(
     style: Style, *, past: int = 1000, long_run: int = 0, beside: Style | None = None, threads: int = 1
 ) -> dict[str, Any]:
-    """Measure a style's step with `past` tokens in the cache, prefill of 8, 64 and 256 tokens, and, with
+    """Measure a style's step with `past` tokens in the cache, in turn with ONNX Runtime's on the same weights
+    and with torch's, prefill of 8, 64 and 256 tokens, and, with
     `long_run` tokens, whether a token's cost and memory stay flat over a session that long. With `beside`,
     also the step of another style, the two in turn."""
     engine = Engine(style, threads=threads)
@@ -44,23 +45,36 @@ def bench_engine(
     engine.extend_all(tokens[:past], metre[:past])
     floor = _floor_seconds(style, past)
     torch_step = _TorchStep(style, tokens[:past]) if importlib.util.find_spec("torch") else None
-    ours, theirs = [], []
+    graph = Engine(style, threads=threads, runtime="onnx")
+    graph.extend_all(tokens[:past], metre[:past])
+    ours: list[float] = []
+    theirs: list[float] = []
+    graphs: list[float] = []
+    eights: list[float] = []
     for index in range(_ROUNDS):
         ours.append(_timed(lambda at=index: engine.extend(tokens[at % 64 : at % 64 + 1], [0])))
         engine.rewind(past)
-        if torch_step is not None and index % 4 == 0:
-            theirs.append(_timed(torch_step))
+        if index % 4 == 0:
+            graphs.append(_timed(lambda at=index: graph.extend(tokens[at % 64 : at % 64 + 1], [0])))
+            graph.rewind(past)
+            eights.append(_timed(lambda: engine.extend(tokens[:8], metre[:8])))
+            engine.rewind(past)
+            if torch_step is not None:
+                theirs.append(_timed(torch_step))
     step = float(np.median(ours[20:]))
     result: dict[str, Any] = {
         "style": style.name,
         "parameters": style.sizes.parameters,
         "precision": style.precision,
+        "runtime": engine.runtime,
         "threads": threads,
         "past": past,
         "step_ms": round(step * 1e3, 4),
         "step_p99_ms": round(float(np.percentile(ours[20:], 99)) * 1e3, 4),
         "floor_ms": round(floor * 1e3, 4),
         "ratio_to_floor": round(step / floor, 2),
+        "onnx_step_ms": round(float(np.median(graphs[5:])) * 1e3, 4),
+        "ratio_to_onnx": round(float(np.median(graphs[5:])) / step, 2),
     }
     if theirs:
         torch_seconds = float(np.median(theirs[5:]))
@@ -68,6 +82,7 @@ def bench_engine(
             "torch_step_ms": round(torch_seconds * 1e3, 4),
             "ratio_to_torch": round(torch_seconds / step, 2),
         }
+    result["prefill_8_steps"] = round(float(np.median(eights[5:])) / step, 2)
     result["prefill_ms"] = {str(count): _prefill_ms(engine, tokens, count) for count in (8, 64, 256)}
     result |= _moves(engine, past, step) | _notes(style, threads)
     if beside is not None:

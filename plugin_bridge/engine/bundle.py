@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -28,6 +29,9 @@ ADAPTER = "adapter.onnx_adapter"
 """What a style adds to its base, for use without the merged graph."""
 WEIGHTS = "weights.safetensors"
 """What a base keeps beside its graphs, so that styles can be trained on it; its checksum names the base."""
+TENSORS = "tensors"
+"""Where weights lie in `model.onnx`: name to [type, shape, offset in bytes]."""
+_TENSOR_TYPES = ("float32", "uint8", "int64")
 BUILT_IN = "base"
 
 
@@ -75,6 +79,33 @@ class Style:
     @property
     def precision(self) -> str:
         return str(self.description["precision"])
+
+    @property
+    def tensors_known(self) -> bool:
+        """Whether the bundle says where the 8-bit weights lie in its graph."""
+        return self.precision == "int8" and TENSORS in self.description
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The graph's weights by name, read from where the bundle says they lie. Raises BridgeError where it
+        does not, or wrongly."""
+        if not self.tensors_known:
+            raise BridgeError(f"{self.folder}: does not say where its weights lie; export the style again")
+        content = self.model_path.read_bytes()
+        found: dict[str, NDArray[Any]] = {}
+        try:
+            for name, (kind, shape, offset) in self.description[TENSORS].items():
+                count = math.prod(shape)
+                if kind not in _TENSOR_TYPES or offset < 0 or min(shape, default=1) < 0:
+                    raise ValueError(name)
+                # frombuffer refuses what lies beyond the end; the copy is aligned, which the file is not
+                array = np.frombuffer(content, kind, count, offset).copy()
+                found[name] = array.reshape(shape)
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise BridgeError(
+                f"{self.folder / DESCRIPTION}: says wrongly where weights lie ({error}); "
+                "export the style again"
+            ) from error
+        return found
 
 
 def file_checksum(path: Path) -> str:

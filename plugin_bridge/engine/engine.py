@@ -1,8 +1,8 @@
-"""The engine: one ONNX session, its key-value cache in shared buffers, and four verbs.
+"""The engine: a network, its key-value cache in preallocated buffers, and four verbs.
 
-`extend` (prefill and step alike), `rewind`, `set_plan` and `fork`. The buffers are bound once; the graph
-writes new keys and values in place behind the ones there are. Keys carry no position, so a rewind is a
-change of a number, and when a buffer is full the rows still needed are moved to its front.
+`extend` (prefill and step alike), `rewind`, `set_plan` and `fork`. The runtime (`runtimes`) writes new keys
+and values in place behind the ones there are. Keys carry no position, so a rewind is a change of a number,
+and when a buffer is full the rows still needed are moved to its front.
 
 An engine belongs to one thread at a time. Every call is plain computation: nothing waits or sleeps.
 """
@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plugin_bridge.engine.bundle import Sizes, Style
+from plugin_bridge.engine.bundle import Style
+from plugin_bridge.engine.runtimes import CHUNK, PLAN_GRAPH, ROWS, Pass, Runtime, load_runtime, open_session
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.music import vocabulary as v
 
 MAX_REWIND = 256
 """Tokens that can be taken back at any time, however long the stream."""
 SLACK = 256
 """Rows beyond what attention and rewinding need; when they are used up the buffer slides."""
-CHUNK = 64
-"""Tokens in one pass at most; more are given in several."""
-
 _HIDDEN = float(np.finfo(np.float32).min)
 
 
@@ -40,37 +37,23 @@ class _Band:
     span: int
     rows: int
     buffers: list[NDArray[np.float32]]
-    last: NDArray[np.int32]
-    total: NDArray[np.int32]
     offset: int = 0
 
     def make_room(self, length: int, count: int) -> None:
-        """Move the rows that are still needed to the front when `count` more would not fit."""
+        """Move the rows that are still needed to the front when `count` more would not fit. By whole groups
+        of
+        `ROWS`: kernels add up group by group, and a stream must not depend on when it slid."""
         used = length - self.offset
         if used + count <= self.rows:
             return
-        keep = min(used, self.span - 1 + MAX_REWIND)
+        away = max(used - (self.span - 1 + MAX_REWIND), 0) // ROWS * ROWS
         for buffer in self.buffers:
-            buffer[:, :, :keep] = buffer[:, :, used - keep : used].copy()
-        self.offset = length - keep
+            buffer[:, :, : used - away] = buffer[:, :, away:used].copy()
+        self.offset += away
 
     def reaches(self, length: int) -> bool:
         """Whether every row that attention needs at `length` is still there."""
         return self.offset == 0 or length - self.offset >= self.span - 1
-
-    def announce(self, length: int, count: int) -> None:
-        """Tell the graph where the new rows go."""
-        self.total[...] = length + count - self.offset
-        self.last[...] = length + count - self.offset - 1
-
-
-@dataclass(slots=True)
-class _Binding:
-    io: Any
-    tokens: NDArray[np.int64]
-    metre: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    values: list[Any]  # keeps the memory alive that `io` points to
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +68,31 @@ class Engine:
     """A style, loaded, with the cache of one stream."""
 
     style: Style
-    _settings: tuple[int, str]
+    _network: Runtime
+    _plan_session: Any
+    _settings: tuple[int, str | None]
     _length: int
     _bands: tuple[_Band, _Band]
-    _bindings: dict[int, _Binding]
-    _values: dict[str, Any]
-    _outputs: list[tuple[str, Any]]
+    _pass: Pass
     _entries: int
     _plan_names: list[str]
     _plan_arrays: dict[str, NDArray[np.float32]]
     _plan_entries: tuple[tuple[int, int, int] | None, ...]
     _mask: NDArray[np.float32]
 
-    def __init__(self, style: Style, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
-        """Raises BridgeError when the graphs cannot be loaded. `threads` of the session; one is best for
-        steps of a model this small."""
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(3)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(style.model_path, options, providers=[provider])
-            self._plan_session = onnxruntime.InferenceSession(style.plan_path, options, providers=[provider])
-        except Exception as error:  # the runtime raises types of its own for each kind of damage
-            reason = str(error).splitlines()[0][:200]
-            raise BridgeError(
-                f"{style.folder}: its graphs cannot be loaded ({reason}); export the style again"
-            ) from error
+    def __init__(self, style: Style, *, threads: int = 1, runtime: str | None = None) -> None:
+        """Raises BridgeError when the style cannot be loaded. `runtime`: "native" or "onnx" in place of the
+        one that is best here; `threads` of ONNX Runtime, one is best for steps of a model this small."""
         self.style = style
-        self._make = onnxruntime.OrtValue.ortvalue_from_numpy
-        self._settings = (threads, provider)
+        self._settings = (threads, runtime)
+        self._network = load_runtime(style, threads=threads, name=runtime)
+        self._plan_session = open_session(style, PLAN_GRAPH)
         self._allocate()
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, for reports."""
+        return self._network.name
 
     @property
     def length(self) -> int:
@@ -135,14 +109,14 @@ class Engine:
         the last, float32 [V]. The array is reused by the next call."""
         if not 0 < len(tokens) == len(metre):
             raise ValueError("extend needs at least one token, and a metrical position for each")
-        logits = self.extend_all(tokens, metre) if len(tokens) > CHUNK else self._pass(tokens, metre)
-        last: NDArray[np.float32] = logits[-1]
-        return last
+        for at in range(0, len(tokens), CHUNK):
+            logits = self._append(tokens[at : at + CHUNK], metre[at : at + CHUNK])
+        return logits
 
     def extend_all(self, tokens: Sequence[int], metre: Sequence[int]) -> NDArray[np.float32]:
         """As `extend`, with the logits after every token, float32 [S, V] (a copy)."""
         parts = [
-            self._pass(tokens[at : at + CHUNK], metre[at : at + CHUNK]).copy()
+            self._append(tokens[at : at + CHUNK], metre[at : at + CHUNK], every=True).copy()
             for at in range(0, len(tokens), CHUNK)
         ]
         return np.concatenate(parts)
@@ -196,42 +170,29 @@ class Engine:
     def with_style(self, style: Style) -> Engine:
         """An empty stream in another style; where that plays on the same graphs, they are shared."""
         if style.folder != self.style.folder:
-            threads, provider = self._settings
-            return Engine(style, threads=threads, provider=provider)
+            threads, runtime = self._settings
+            return Engine(style, threads=threads, runtime=runtime)
         twin = object.__new__(Engine)
-        twin._session, twin._plan_session, twin._make, twin._settings = (
-            self._session, self._plan_session, self._make, self._settings,
-        )  # fmt: skip
+        twin._network, twin._plan_session, twin._settings = self._network, self._plan_session, self._settings
         twin.style = style
         twin._allocate()
         return twin
 
-    def _bind_factors(self) -> None:
-        """What adapters add is bound once, as inputs that the graph otherwise takes as empty."""
-        known = {value.name: value.shape for value in self._session.get_overridable_initializers()}
-        for name, array in self.style.factors.items():
-            side = 0 if name.endswith("A") else 1
-            if name not in known or known[name][side] != array.shape[side]:
-                raise BridgeError(f"{self.style.name}: an adapter does not fit the base ({name})")
-            self._share(name, array)
+    def shares_network(self, other: Engine) -> bool:
+        """Whether both run on one copy of the weights."""
+        return self._network is other._network
 
     def _allocate(self) -> None:
         sizes = self.style.sizes
         self._length = 0
-        self._bindings = {}
-        self._values = {}
-        self._outputs = []
-        context, window = (_band(sizes, span) for span in (sizes.context, sizes.window))
-        self._bands = (context, window)
-        for name, band in (("context", context), ("window", window)):
-            self._share(f"{name}_last", band.last)
-            self._share(f"{name}_total", band.total)
+        arrays: dict[str, NDArray[np.float32]] = {}
+        context, window = self._bands = (_band(sizes.context), _band(sizes.window))
         for layer in range(sizes.layers + 1):
             band = context if layer == 0 else window
             for kind in ("key", "value"):
                 buffer = np.zeros((1, sizes.heads, band.rows, sizes.head_width), np.float32)
                 band.buffers.append(buffer)
-                self._outputs.append((f"present_{kind}_{layer}", self._share(f"past_{kind}_{layer}", buffer)))
+                arrays[f"past_{kind}_{layer}"] = buffer
         self._entries = sizes.plan_before + 1 + sizes.plan_after
         self._plan_names = [out.name for out in self._plan_session.get_outputs()]
         self._plan_arrays = {}
@@ -239,50 +200,26 @@ class Engine:
             ends = (sizes.head_width, 1 + self._entries)
             shape = ends if name.startswith("plan_key") else ends[::-1]
             self._plan_arrays[name] = np.zeros((1, sizes.heads, *shape), np.float32)
-            self._share(name, self._plan_arrays[name])
         self._mask = np.zeros((1, 1, 1, 1 + self._entries), np.float32)
-        self._share("plan_mask", self._mask)
-        self._bind_factors()
+        arrays |= self._plan_arrays | {"plan_mask": self._mask} | dict(self.style.factors)
+        try:
+            self._pass = self._network.stream(arrays)
+        except ValueError as error:
+            raise BridgeError(f"{self.style.name}: an adapter does not fit the base ({error})") from error
         self._plan_entries = ()
         self.set_plan(None)
 
-    def _share(self, name: str, array: NDArray[Any]) -> Any:
-        """An OrtValue on the memory of `array`, which stays ours to read and write."""
-        value = self._make(array)
-        self._values[name] = value
-        return value
-
-    def _binding(self, count: int) -> _Binding:
-        found = self._bindings.get(count)
-        if found is None:
-            io = self._session.io_binding()
-            tokens, metre = np.zeros((1, count), np.int64), np.zeros((1, count), np.int64)
-            logits = np.zeros((1, count, v.SIZE), np.float32)
-            for name, value in self._values.items():
-                io.bind_ortvalue_input(name, value)
-            own = [self._make(array) for array in (tokens, metre, logits)]
-            io.bind_ortvalue_input("tokens", own[0])
-            io.bind_ortvalue_input("metre", own[1])
-            io.bind_ortvalue_output("logits", own[2])
-            for name, value in self._outputs:
-                io.bind_ortvalue_output(name, value)
-            found = self._bindings[count] = _Binding(io, tokens, metre, logits[0], own)
-        return found
-
-    def _pass(self, tokens: Sequence[int], metre: Sequence[int]) -> NDArray[np.float32]:
-        """One pass of up to `CHUNK` tokens; the logits after each, in a buffer that is reused."""
-        count = len(tokens)
-        binding = self._binding(count)
-        binding.tokens[0] = tokens
-        binding.metre[0] = metre
+    def _append(
+        self, tokens: Sequence[int], metre: Sequence[int], every: bool = False
+    ) -> NDArray[np.float32]:
+        """One pass of up to `CHUNK` tokens."""
         for band in self._bands:
-            band.make_room(self._length, count)
-            band.announce(self._length, count)
-        self._session.run_with_iobinding(binding.io)
-        self._length += count
-        return binding.logits
+            band.make_room(self._length, len(tokens))
+        context, window = (self._length - band.offset for band in self._bands)
+        logits = self._pass.extend(tokens, metre, context, window, every)
+        self._length += len(tokens)
+        return logits
 
 
-def _band(sizes: Sizes, span: int) -> _Band:
-    rows = span + MAX_REWIND + SLACK
-    return _Band(span, rows, [], np.zeros(1, np.int32), np.zeros((), np.int32))
+def _band(span: int) -> _Band:
+    return _Band(span, -(-(span + MAX_REWIND + SLACK) // ROWS) * ROWS, [])

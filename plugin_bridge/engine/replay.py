@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from plugin_bridge.engine.engine import CHUNK, MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
+from plugin_bridge.engine.runtimes import CHUNK
 from plugin_bridge.music import vocabulary as v
 
 Entry: TypeAlias = tuple[int, int, PlanWindow | None]

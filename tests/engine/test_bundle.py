@@ -53,6 +53,8 @@ def test_graph_that_is_no_graph_but_has_the_right_checksum(folder: Path) -> None
     (folder / "model.onnx").write_bytes(b"not a graph")
     checksum = file_checksum(folder / "model.onnx")
     _edit(folder, lambda d: d["checksums"].update({"model.onnx": checksum}))
+    _refused(folder, "where weights lie")
+    _edit(folder, lambda d: d.pop("tensors"))
     _refused(folder, "cannot be loaded")
 
 

@@ -1,4 +1,3 @@
-// What the module's parts add to it, each from a file of its own.
 #pragma once
 
 #include <pybind11/pybind11.h>

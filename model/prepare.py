@@ -193,8 +193,9 @@ def _unzipped(path: Path, scratch: Path | None) -> Iterator[Path]:
                     raise BridgeError(f"{path}: unpacks to more than {_LARGEST_ZIP >> 30} GB; split it")
                 for info in wanted:
                     archive.extract(info, folder)
-        # RuntimeError: it is encrypted; NotImplementedError: packed in a way that zipfile does not know
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        # Damage shows in the headers (BadZipFile) or in the packed data (zlib.error, EOFError); what is
+        # encrypted, or packed in a way that zipfile does not know, is a RuntimeError.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise BridgeError(f"{path}: not a readable zip ({error})") from error
         except OSError as error:
             raise BridgeError(f"{path}: could not be unpacked ({error})") from error

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "audio_bindings.hpp"
 #include "network_bindings.hpp"
 #include "sampler.hpp"
 
@@ -88,8 +89,9 @@ void set_state(Sampler& sampler, const py::sequence& words) {
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "What the runtime computes in C++: the network's steps, and drawing tokens.";
+    module.doc() = "What the runtime computes in C++: the network's steps, drawing tokens, playing samples.";
     plugin_bridge::bind_network(module);
+    plugin_bridge::bind_audio(module);
 
     py::class_<Sampler>(module, "Sampler",
                         "Draws tokens under mask, bias, temperature, top-k, top-p and min-p, in this order.")

@@ -8,6 +8,40 @@ from numpy.typing import NDArray
 
 _State: TypeAlias = tuple[int, int, int, int]
 
+def add_voice(
+    out: NDArray[np.float32],
+    at: int,
+    count: int,
+    points: NDArray[np.int16],
+    loop: tuple[int, int],
+    table: NDArray[np.float32],
+    step: float,
+    envelope: tuple[float, float, float, float, float, float],
+    held: float,
+    cutoff: float,
+    gains: tuple[float, float],
+) -> None:
+    """Add the first `count` samples of a voice to `out`, [2, samples], from sample `at` on.
+
+    `points` are read every `step` points, from `loop`'s end on at its start (equal: no loop; silence follows
+    the points). `table` [rows, taps] interpolates: row r is for a position r / (rows - 1) of the way from
+    point taps / 2 - 1 to the next. `envelope` is delay, attack, hold, decay, sustain and release as in
+    SoundFont 2: in samples, but sustain in dB below full, decay and release for 100 dB; the key is `held`
+    for so many samples. `cutoff` is that of two one-pole low-passes, as a fraction of the sample rate; from
+    0.5 on there are none. `gains` are those of left and right. All arrays are C-contiguous.
+
+    Raises ValueError for shapes that do not fit, a voice that reaches past `out`, a loop outside the points,
+    and numbers out of range; TypeError for arrays of other types.
+    """
+
+def interpolated_peaks(audio: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each sample the largest magnitude, over all channels, of it and of what lies before the next: [n].
+
+    `audio` is [channels, n]; `table` [phases, taps] interpolates, with row p the point
+    sum_j table[p, j] * audio[:, sample + 1 - taps / 2 + j]. Both are C-contiguous. Raises ValueError for
+    other shapes and taps that are no multiple of 4, TypeError for other types.
+    """
+
 def network_kernels() -> list[str]:
     """The network's kernels that this processor runs, the fastest first; "generic" runs anywhere."""
 

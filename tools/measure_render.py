@@ -1,7 +1,6 @@
-"""Rendering measured: a batch beside a plain loop of the same work, a batch that is killed and resumed, and
-what can be heard in the results.
+"""Rendering measured: a batch that is killed and resumed, and what can be heard in the results. How fast a
+batch is beside a plain loop: plugin-bridge bench render.
 
-    python tools/measure_render.py speed --work FOLDER      time, ratio, memory: the loop, then the batch
     python tools/measure_render.py kill --work FOLDER       SIGKILL at half, then --resume
     python tools/measure_render.py sound FOLDER             levels, clicks, tails, onsets of what lies there
 """
@@ -9,6 +8,7 @@ what can be heard in the results.
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,67 +19,18 @@ from typing import Any
 
 import click
 import numpy as np
-from note_onsets import onset_errors
 
 from plugin_bridge.music.midi_file import read_midi
 from plugin_bridge.render import make_plan
+from plugin_bridge.render.bench_render import write_manifest
 from plugin_bridge.render.encoding import decode
 from plugin_bridge.render.mastering import integrated_loudness, true_peak
 from plugin_bridge.render.renderer import clip_of
-from plugin_bridge.render.work import HIDDEN, work
+from plugin_bridge.render.work import HIDDEN
 
-CHARTS = {
-    "jazz": "Dm7 G7 Cmaj7 Am7",
-    "pop": "C G Am F",
-    "minor": "Am7 Dm7 E7 Am7",
-    "ballad": "Fmaj7 Em7 Dm7 Cmaj7",
-}
-SETTINGS = {
-    "own": "",
-    "cool": "temperature = 0.95",
-    "warm": "temperature = 1.1",
-    "strict": "adherence = 6",
-    "slow": "tempo = 80",
-}
 _path = click.Path(path_type=Path)
 _clips = click.option("--seeds", default=10, show_default=True, help="Takes of each of 4 x 5 rows.")
 _work = click.option("--work", "folder", type=_path, required=True, help="Folder to render to.")
-
-
-def write_manifest(path: Path, seeds: int) -> Path:
-    """Four charts in five settings each, 8 bars, `seeds` takes of each."""
-    rows = [
-        f'[[clip]]\nname = "{chart}-{name}"\nchords = "{chords}"\nseeds = "1-{seeds}"\n{setting}\n'
-        for chart, chords in CHARTS.items()
-        for name, setting in SETTINGS.items()
-    ]
-    path.write_text("[defaults]\ntempo = 110\nbars = 8\n\n" + "\n".join(rows), encoding="utf-8")
-    return path
-
-
-def plain_loop(manifest: Path, out: Path) -> None:
-    """The same work, clip after clip, in this process."""
-    (out / HIDDEN).mkdir(parents=True)
-    for job in make_plan([manifest]).jobs:
-        work(job, out, 120.0)
-
-
-def timed(command: list[str]) -> tuple[float, float]:
-    """Seconds that a command takes, and the MB of it and all its processes together, at most."""
-    import psutil
-
-    began, most = time.perf_counter(), 0.0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        try:
-            family = [process, *process.children(recursive=True)]
-            most = max(most, sum(each.memory_info().rss for each in family) / 2**20)
-        except psutil.NoSuchProcess:
-            pass
-        time.sleep(0.2)
-    if process.returncode not in (0, 2):  # 2: some clips failed, which is reported
-        raise SystemExit(f"{command} ended with {process.returncode}")
-    return time.perf_counter() - began, most
 
 
 def render_command(manifest: Path, out: Path, *more: str) -> list[str]:
@@ -92,46 +43,6 @@ def main() -> None:
     """Measure rendering."""
 
 
-@main.command("loop", hidden=True)
-@click.argument("manifest", type=_path)
-@click.argument("out", type=_path)
-def loop_command(manifest: Path, out: Path) -> None:
-    plain_loop(manifest, out)
-
-
-@main.command()
-@_work
-@_clips
-@click.option("--jobs", default=2, show_default=True)
-def speed(folder: Path, seeds: int, jobs: int) -> None:
-    """The plain loop, then the batch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = write_manifest(folder / "speed.toml", seeds)
-    outs = {name: folder / name for name in ("loop", "batch")}
-    for out in outs.values():
-        shutil.rmtree(out, ignore_errors=True)
-    commands = {
-        "loop": [sys.executable, __file__, "loop", str(manifest), str(outs["loop"])],
-        "batch": render_command(manifest, outs["batch"], "--jobs", str(jobs)),
-    }
-    took = {name: timed(command) for name, command in commands.items()}
-    index = json.loads((outs["batch"] / "index.json").read_text(encoding="utf-8"))
-    clips = index["clips"]
-    same = all(
-        (outs["loop"] / name).read_bytes() == (outs["batch"] / name).read_bytes()
-        for clip in clips
-        for name in clip["bytes"]
-    )
-    heard = sum(clip["seconds"] for clip in clips)
-    click.echo(f"{len(clips)} clips ({len(index['failures'])} failed), {heard / 60:.1f} minutes, {jobs} jobs")
-    for name, (seconds, memory) in took.items():
-        click.echo(
-            f"{name}: {seconds:.1f} s, {len(clips) * 60 / seconds:.0f} clips a minute, "
-            f"{heard / seconds:.1f} x real time, {memory:.0f} MB"
-        )
-    click.echo(f"the batch is {took['loop'][0] / took['batch'][0]:.2f} times as fast; same bytes: {same}")
-
-
 @main.command()
 @_work
 @_clips
@@ -142,6 +53,7 @@ def kill(folder: Path, seeds: int, jobs: int) -> None:
     manifest, out = write_manifest(folder / "kill.toml", seeds), folder / "killed"
     shutil.rmtree(out, ignore_errors=True)
     count = len(make_plan([manifest]).jobs)
+    began = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
         render_command(manifest, out, "--jobs", str(jobs)), stderr=subprocess.DEVNULL
     )
@@ -149,20 +61,28 @@ def kill(folder: Path, seeds: int, jobs: int) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    until_killed = time.perf_counter() - began
     time.sleep(2.0)
     before = {path: path.stat().st_mtime_ns for path in (out / HIDDEN).glob("*.json")}
     partial = [str(path.relative_to(out)) for path in out.rglob("*") if "staging-" in path.name]
+    began = time.perf_counter()
     done = subprocess.run(  # noqa: S603
         render_command(manifest, out, "--jobs", str(jobs), "--resume", "--json"),
         stdout=subprocess.PIPE,
         check=False,
     )
+    took = until_killed + time.perf_counter() - began
     report = json.loads(done.stdout)
     again = sum(path.stat().st_mtime_ns != when for path, when in before.items())
     index = json.loads((out / "index.json").read_text(encoding="utf-8"))
     files = {path.name for path in out.iterdir()} - {"index.json", HIDDEN}
     listed = {name for clip in index["clips"] for name in clip["bytes"]}
     left = [path.name for path in (out / HIDDEN).iterdir() if path.suffix != ".json"]
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
+    click.echo(
+        f"{took:.1f} s in all, {until_killed:.1f} s of it until the kill: {count * 60 / took:.0f} clips a "
+        f"minute, {report['audio_seconds'] / took:.1f} x real time, {largest:.0f} MB in the largest process"
+    )
     click.echo(f"killed after {len(before)} of {count} clips ({len(records)} when it was seen)")
     click.echo(f"resumed: {report['rendered']} rendered, {report['kept']} kept, {report['failed']} failed")
     click.echo(f"rendered twice: {again}; clips missing: {count - report['clips'] - report['failed']}")
@@ -178,6 +98,8 @@ def kill(folder: Path, seeds: int, jobs: int) -> None:
 @click.option("--every", default=1, show_default=True, help="Only every so many clips.")
 def sound(folder: Path, target: float, peak: float, every: int) -> None:
     """Loudness, true peak, start and end, tail and onsets of the WAV files in FOLDER, by its index.json."""
+    from note_onsets import onset_errors
+
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     rows: list[dict[str, float]] = []
     for clip in index["clips"][::every]:

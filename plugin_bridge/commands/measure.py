@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from plugin_bridge.commands.options import (
@@ -12,6 +14,7 @@ from plugin_bridge.commands.options import (
     print_report,
     style_option,
 )
+from plugin_bridge.errors import BridgeError
 
 
 @click.group()
@@ -59,3 +62,33 @@ def bench_duet_command(seconds: float, style_name: str, as_json: bool) -> None:
     with bar("playing", seconds) as tick:
         duet = play_demo(make_engine(style_name), seconds=seconds, seed=0, progress=tick)
     print_report(duet.report.to_json(), as_json)
+
+
+@bench.command("tokens")
+@click.option(
+    "--midi",
+    type=click.Path(path_type=Path),
+    help="A MIDI file; without it five minutes of the built-in performance.",
+)
+@json_option
+def bench_tokens_command(midi: Path | None, as_json: bool) -> None:
+    """Events a second of the encoder and the decoder."""
+    from plugin_bridge.duet.bench_tokens import bench_tokens
+    from plugin_bridge.duet.performance import performance
+    from plugin_bridge.music.midi_file import read_midi
+
+    clip = read_midi(midi).clip() if midi else performance(300.0)
+    if not clip.notes:
+        raise BridgeError(f"{midi}: has no notes; choose another file")
+    print_report(bench_tokens(clip), as_json)
+
+
+@bench.command("render")
+@click.option("--clips", type=click.IntRange(1, 1000), default=8, show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes; without it one for each processor.")
+@json_option
+def bench_render_command(clips: int, jobs: int | None, as_json: bool) -> None:
+    """A batch of clips to audio, beside a plain loop over the same clips."""
+    from plugin_bridge.render.bench_render import bench_render
+
+    print_report(bench_render(clips, jobs), as_json)

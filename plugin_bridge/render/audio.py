@@ -15,12 +15,10 @@ import numpy as np
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.music.events import Part
-from plugin_bridge.render.levels import AudioReport, Meter, measure
+from plugin_bridge.render.levels import AudioReport, Meter
 from plugin_bridge.render.piano import Audio, Piano
 from plugin_bridge.render.sustain import sounding_notes
 from plugin_bridge.render.wav import write_wav
-
-__all__ = ["AudioReport", "Meter", "measure", "render_blocks", "render_clip", "render_wav", "write_wav"]
 
 PAN = {Part.PLAYER: -0.25, Part.PARTNER: 0.25}
 CEILING_DBFS = -1.0
@@ -59,32 +57,29 @@ def _mixed(notes: list[Note], total: int, fade: int, piano: Piano) -> Iterator[A
     gains = {part: balance(PAN[part]) for part in Part}
     if len({note.part for note in notes}) == 1:
         gains = {part: balance(0.0) for part in Part}
-    waiting = np.zeros((2, block), np.float32)
+    longest = piano.longest(max((note.end - note.start for note in notes), default=0.0))
+    waiting = np.zeros((2, block + longest), np.float32)
     index = 0
     for start in range(0, total, block):
         while index < len(notes) and round(notes[index].start * rate) < start + block:
             note = notes[index]
             index += 1
-            sound = piano.note(note.pitch, note.velocity, note.end - note.start)
             at = round(note.start * rate) - start
-            short = at + sound.shape[1] - waiting.shape[1]
-            if short > 0:
-                waiting = np.pad(waiting, ((0, 0), (0, short)))
-            waiting[:, at : at + sound.shape[1]] += sound * gains[note.part]
+            piano.add(waiting, at, note.pitch, note.velocity, note.end - note.start, gains[note.part])
         size = min(block, total - start)
-        ready, waiting = waiting[:, :size].copy(), waiting[:, size:]
-        if waiting.shape[1] < block:
-            waiting = np.pad(waiting, ((0, 0), (0, block - waiting.shape[1])))
+        ready = waiting[:, :size].copy()
+        waiting[:, :-block] = waiting[:, block:]
+        waiting[:, -block:] = 0
         left = total - start - np.arange(size)
         if fade and left[-1] <= fade:
             ready *= np.minimum(left / fade, 1.0).astype(np.float32)
         yield ready
 
 
-def balance(pan: float) -> Audio:
-    """Gains of the two channels for `pan` -1 to 1, of equal power and 1 in the middle: [2, 1]."""
+def balance(pan: float) -> tuple[float, float]:
+    """Gains of the two channels for `pan` -1 to 1, of equal power and 1 in the middle."""
     angle = (pan + 1) * math.pi / 4
-    return np.array([[math.cos(angle)], [math.sin(angle)]], np.float32) * np.float32(math.sqrt(2))
+    return math.sqrt(2) * math.cos(angle), math.sqrt(2) * math.sin(angle)
 
 
 def _gain(peak: float) -> np.float32:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from plugin_bridge._native import interpolated_peaks
 from plugin_bridge.render.piano import Audio
 
 _OVERSAMPLING = 4
-_BLOCK, _OVERLAP = 1 << 19, 256
 _LOOK_SECONDS = 0.02
 _SHORTEST = 0.4
 """Seconds: a block of BS.1770. What is shorter has no loudness."""
@@ -89,17 +90,20 @@ def _decibels(magnitude: float) -> float | None:
 
 def oversampled_peaks(audio: Audio) -> Audio:
     """For each sample the largest magnitude from it to the next, over all channels: [samples]."""
-    from scipy.signal import resample_poly
+    return interpolated_peaks(np.ascontiguousarray(audio), _between())
 
-    count = audio.shape[1]
-    peaks = np.zeros(count, np.float32)
-    for start in range(0, count, _BLOCK):
-        low, high = max(start - _OVERLAP, 0), min(start + _BLOCK + _OVERLAP, count)
-        fine = np.abs(resample_poly(audio[:, low:high], _OVERSAMPLING, 1, axis=1)).max(axis=0)
-        coarse = fine.reshape(-1, _OVERSAMPLING).max(axis=1)
-        end = min(start + _BLOCK, count)
-        peaks[start:end] = coarse[start - low : end - low]
-    return peaks
+
+@cache
+def _between() -> Audio:
+    """The filters for the points between two samples, [3, 20]; the samples are left as they are.
+
+    The low-pass is that of `scipy.signal.resample_poly`: a sinc of 20 zero crossings, Kaiser window, beta 5.
+    """
+    from scipy.signal import firwin
+
+    half = 10 * _OVERSAMPLING
+    low_pass = firwin(2 * half + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)) * _OVERSAMPLING
+    return np.array([low_pass[phase::_OVERSAMPLING][::-1] for phase in range(1, _OVERSAMPLING)], np.float32)
 
 
 def limiter_gain(peaks: Audio, sample_rate: int, ceiling: float) -> Audio:
@@ -108,7 +112,8 @@ def limiter_gain(peaks: Audio, sample_rate: int, ceiling: float) -> Audio:
     The least gain needed within 20 ms before and after, smoothed by a window of that width: a mean of
     values none of which is above what the sample in the middle needs.
     """
-    from scipy.ndimage import convolve1d, minimum_filter1d
+    from scipy.ndimage import minimum_filter1d
+    from scipy.signal import oaconvolve
 
     limit = np.float32(10 ** (ceiling / 20))
     if float(peaks.max(initial=0.0)) <= limit:
@@ -117,5 +122,6 @@ def limiter_gain(peaks: Audio, sample_rate: int, ceiling: float) -> Audio:
     needed = limit / np.maximum(peaks, limit)
     least = minimum_filter1d(needed, 2 * half + 1, mode="nearest")
     window = np.hanning(2 * half + 3)[1:-1]
-    smooth = convolve1d(least.astype(np.float64), window / window.sum(), mode="nearest")
+    padded = np.pad(least.astype(np.float64), half, mode="edge")
+    smooth = oaconvolve(padded, window / window.sum(), mode="valid")
     return np.asarray(np.minimum(smooth, 1.0), np.float32)

@@ -1,7 +1,5 @@
 """A sampled instrument: one preset of a SoundFont, played note by note.
 
-Of the SoundFont model (SF2 8.1) it plays what a piano uses: key and velocity ranges, tuning, loops, pan,
-attenuation, the volume envelope and the low-pass filter. Modulation envelopes and LFOs are left out.
 symusic 0.5.8 was measured first and is not used: it plays A4 of this preset at 784 Hz (the overriding root
 key is ignored), every velocity equally loud, notes of 1 ms not at all, and notes above C6 never decay.
 
@@ -11,27 +9,19 @@ Loudness follows velocity as in Dannenberg, "The Interpretation of MIDI Velocity
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from plugin_bridge._native import add_voice
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.render.soundfont import (
-    GEN_INSTRUMENT,
-    GEN_SAMPLE,
-    FormatError,
-    Sample,
-    SoundFont,
-    Zone,
-    read,
-)
+from plugin_bridge.render.regions import SILENCE_DB, Region, regions
+from plugin_bridge.render.soundfont import FormatError, SoundFont, read
 
 Audio: TypeAlias = npt.NDArray[np.float32]
 
@@ -40,45 +30,7 @@ MAX_RING = 30.0
 
 DYNAMIC_RANGE_DB = 40.0
 _TAPS, _PHASES = 16, 1024
-_SILENCE_DB = 100.0  # envelopes of the SoundFont model end here
-
-_SHORT = {8: 13500, 17: 0, 33: -12000, 34: -12000, 35: -12000, 36: -12000, 37: 0, 38: -12000}
-_DEFAULTS = _SHORT | {48: 0, 51: 0, 52: 0, 54: 0, 56: 100, 58: -1}
-_FILTER, _PAN, _DELAY, _ATTACK, _HOLD, _DECAY, _SUSTAIN, _RELEASE = _SHORT
-_ATTENUATION, _COARSE, _FINE, _LOOPS, _SCALE, _ROOT = 48, 51, 52, 54, 56, 58
-_KEYS, _VELOCITIES = 43, 44
-_ABSOLUTE = frozenset({_LOOPS, _ROOT})  # not meaningful in a preset zone (SF2 8.1.2)
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The volume envelope: seconds, and `sustain` in dB below full."""
-
-    delay: float
-    attack: float
-    hold: float
-    decay: float
-    sustain: float
-    release: float
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """One sample over a rectangle of keys and velocities. `gain` is linear, `pan` -1 (left) to 1."""
-
-    keys: tuple[int, int]
-    velocities: tuple[int, int]
-    sample: int
-    looped: bool
-    root: float
-    cents_per_key: float
-    gain: float
-    pan: float
-    cutoff: float
-    envelope: Envelope
-
-    def plays(self, pitch: int, velocity: int) -> bool:
-        return self.keys[0] <= pitch <= self.keys[1] and self.velocities[0] <= velocity <= self.velocities[1]
+_HIGHEST_CUTOFF = 0.45  # of the sample rate: a low-pass above that is none
 
 
 def velocity_gain(velocity: int) -> float:
@@ -106,50 +58,58 @@ def load_soundfont(path: Path) -> SoundFont:
 
 
 class Piano:
-    """Plays single notes. Not for several threads at once: it keeps what it has resampled."""
+    """Plays single notes. Not for several threads at once: it keeps what it has looked up."""
 
     def __init__(
-        self, sample_rate: int = 44100, font: SoundFont | None = None, *, bank: int = 0, program: int = 0,
-        memory: int = 128 * 2**20,
-    ) -> None:  # fmt: skip
-        """`font` is the built-in piano unless given; `memory` is the bytes of resampled strings that it may
-        keep. Raises BridgeError when it lacks the preset."""
-        from pedalboard import LowpassFilter, Pedalboard
-
+        self, sample_rate: int = 44100, font: SoundFont | None = None, *, bank: int = 0, program: int = 0
+    ) -> None:
+        """`font` is the built-in piano unless given. Raises BridgeError when it lacks the preset."""
         if not 8000 <= sample_rate <= 192000:
             raise BridgeError(f"sample rate {sample_rate} is not 8000 to 192000 Hz")
         self.sample_rate = sample_rate
         self._font = builtin_soundfont() if font is None else font
         self._regions = regions(self._font, bank, program)
-        self._strings: OrderedDict[tuple[int, bool, float], Audio] = OrderedDict()
-        self._cached = 0
-        self._memory = memory
-        self._poles = (LowpassFilter(), LowpassFilter())
-        self._filter: Any = Pedalboard(list(self._poles))
+        self._voices: dict[tuple[int, int], tuple[_Voice, ...]] = {}
+        self._release = max(region.envelope.release for region in self._regions)
 
     def note(self, pitch: int, velocity: int, seconds: float) -> Audio:
         """The sound of a key held for `seconds`, with its release: float32 [2, samples], not normalised.
 
-        Held longer than `MAX_RING` it is damped there. Keys that the preset does not cover borrow its
-        nearest key, retuned.
+        It is shorter where the sample or its envelope ends before. Held longer than `MAX_RING` it is damped
+        there. Keys that the preset does not cover borrow its nearest key, retuned.
         """
-        playing = [r for r in self._regions if r.plays(pitch, velocity)] or self._nearest(pitch, velocity)
-        seconds = min(seconds, MAX_RING)
-        held = round(seconds * self.sample_rate)
-        length = held + max(round(r.envelope.release * self.sample_rate) for r in playing) + 1
-        sound = np.zeros((2, length), np.float32)
-        levels: dict[Envelope, Audio] = {}
-        for region in playing:
-            release = round(region.envelope.release * self.sample_rate) + 1
-            string = self._string(region, pitch, held + release)[: held + release]
-            if region.envelope not in levels:
-                levels[region.envelope] = _levels(region.envelope, held, held + release, self.sample_rate)
-            shaped = string * levels[region.envelope][: len(string)]
-            angle = (region.pan + 1) * math.pi / 4
-            sound[0, : len(shaped)] += np.float32(region.gain * math.cos(angle)) * shaped
-            sound[1, : len(shaped)] += np.float32(region.gain * math.sin(angle)) * shaped
-        sound *= np.float32(velocity_gain(velocity))
-        return self._filtered(sound, min(r.cutoff for r in playing), velocity)
+        held = self._held(seconds)
+        sound = np.zeros((2, max(v.length(held) for v in self._playing(pitch, velocity))), np.float32)
+        self.add(sound, 0, pitch, velocity, seconds)
+        return sound
+
+    def add(
+        self, out: Audio, at: int, pitch: int, velocity: int, seconds: float,
+        gains: tuple[float, float] = (1.0, 1.0),
+    ) -> None:  # fmt: skip
+        """Add the note to `out`, float32 [2, samples], from sample `at` on, its channels times `gains`.
+        Raises ValueError where `out` ends before the note does."""
+        held = self._held(seconds)
+        for voice in self._playing(pitch, velocity):
+            voice.add(out, at, held, gains)
+
+    def longest(self, seconds: float) -> int:
+        """Samples that no note lasts longer than whose key is held for `seconds` or less."""
+        return self._held(seconds) + math.ceil(self._release * self.sample_rate) + 1
+
+    def _held(self, seconds: float) -> int:
+        return round(min(seconds, MAX_RING) * self.sample_rate)
+
+    def _playing(self, pitch: int, velocity: int) -> tuple[_Voice, ...]:
+        key = (pitch, velocity)
+        if key not in self._voices:
+            playing = [r for r in self._regions if r.plays(pitch, velocity)] or self._nearest(pitch, velocity)
+            # Softer is darker: two octaves between velocity 127 and 0, the model's default (SF2 8.4.2).
+            cutoff = min(r.cutoff for r in playing) * 2 ** (-2 * (127 - velocity) / 128) / self.sample_rate
+            self._voices[key] = tuple(
+                self._voice(region, pitch, velocity_gain(velocity), cutoff) for region in playing
+            )
+        return self._voices[key]
 
     def _nearest(self, pitch: int, velocity: int) -> list[Region]:
         def distance(region: Region) -> int:
@@ -162,150 +122,64 @@ class Piano:
         closest = min(distance(region) for region in near)
         return [region for region in near if distance(region) == closest]
 
-    def _filtered(self, sound: Audio, cutoff: float, velocity: int) -> Audio:
-        """Softer is darker: two octaves between velocity 127 and 0, the model's default (SF2 8.4.2)."""
-        hertz = cutoff * 2 ** (-2 * (127 - velocity) / 128)
-        if hertz >= 0.45 * self.sample_rate:
-            return sound
-        for pole in self._poles:
-            pole.cutoff_frequency_hz = hertz
-        filtered: Audio = self._filter.process(sound, self.sample_rate, reset=True)
-        return filtered
-
-    def _string(self, region: Region, pitch: int, length: int) -> Audio:
-        """At least `length` points (fewer where an unlooped sample ends) of the sample at that pitch."""
-        sample = self._font.samples[region.sample]
-        cents = (pitch - region.root) * region.cents_per_key
-        key = (region.sample, region.looped, cents)
-        known = self._strings.pop(key, None)
-        if known is None or (len(known) < length and region.looped):
-            if known is not None:
-                self._cached -= known.nbytes
-            wanted = self.sample_rate << max(0, math.ceil(math.log2(length / self.sample_rate)))
-            known = resampled(
-                sample, region.looped, sample.rate * 2 ** (cents / 1200) / self.sample_rate, wanted
-            )
-            self._cached += known.nbytes
-        self._strings[key] = known
-        while self._cached > self._memory and len(self._strings) > 1:
-            self._cached -= self._strings.popitem(last=False)[1].nbytes
-        return known
+    def _voice(self, region: Region, pitch: int, gain: float, cutoff: float) -> _Voice:
+        sample, envelope, rate = self._font.samples[region.sample], region.envelope, self.sample_rate
+        step = sample.rate * 2 ** ((pitch - region.root) * region.cents_per_key / 1200) / rate
+        angle = (region.pan + 1) * math.pi / 4
+        return _Voice(
+            points=np.frombuffer(sample.points, "<i2"),
+            loop=sample.loop if region.looped else (0, 0),
+            table=_table(round(max(1.0, step), 4)),
+            step=step,
+            envelope=(
+                envelope.delay * rate, envelope.attack * rate, envelope.hold * rate, envelope.decay * rate,
+                envelope.sustain, envelope.release * rate,
+            ),
+            cutoff=cutoff if cutoff < _HIGHEST_CUTOFF else 0.5,
+            gains=(gain * region.gain * math.cos(angle), gain * region.gain * math.sin(angle)),
+        )  # fmt: skip
 
 
-def _levels(envelope: Envelope, held: int, length: int, sample_rate: int) -> Audio:
-    """The envelope, linear, for a key up after `held` points."""
-    time = np.arange(length, dtype=np.float32) / np.float32(sample_rate)
-    start = envelope.delay + envelope.attack + envelope.hold
-    fall = np.minimum((time - start).clip(0) / max(envelope.decay, 1e-3) * _SILENCE_DB, envelope.sustain)
-    released = (time - held / sample_rate).clip(0) / max(envelope.release, 1e-3) * _SILENCE_DB
-    level = np.exp2((fall + released) * np.float32(-math.log2(10) / 20))
-    level *= ((time - envelope.delay) / max(envelope.attack, 1e-6)).clip(0, 1)
-    return level
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """A region at a pitch and velocity, as `add_voice` takes it: times in samples, `step` points a sample."""
+
+    points: npt.NDArray[np.int16]
+    loop: tuple[int, int]
+    table: Audio
+    step: float
+    envelope: tuple[float, float, float, float, float, float]
+    cutoff: float
+    gains: tuple[float, float]
+
+    def length(self, held: int) -> int:
+        """Samples until all has died away after a key was held for so many."""
+        delay, attack, hold, decay, sustain, release = self.envelope
+        sounds = held + round(release) + 1
+        if sustain >= SILENCE_DB:
+            sounds = min(sounds, math.ceil(delay + attack + hold + decay))
+        if self.loop[0] == self.loop[1]:
+            sounds = min(sounds, math.ceil(len(self.points) / self.step))
+        return sounds
+
+    def add(self, out: Audio, at: int, held: int, gains: tuple[float, float]) -> None:
+        left, right = (own * given for own, given in zip(self.gains, gains, strict=True))
+        add_voice(
+            out, at, self.length(held), self.points, self.loop, self.table, self.step, self.envelope, held,
+            self.cutoff, (left, right),
+        )  # fmt: skip
 
 
 @cache
-def _kernel(width: float) -> Audio:
+def _table(width: float) -> Audio:
     """A Kaiser-windowed sinc at `_PHASES` + 1 offsets between two points: [phases + 1, taps].
 
     `width` is 1, or the step between points where that is larger, which keeps aliases out.
     """
-    half = math.ceil(_TAPS / 2 * width)
+    half = 2 * math.ceil(_TAPS / 4 * width)
     taps = np.arange(-half + 1, half + 1)
     distance = (taps[None, :] - np.linspace(0, 1, _PHASES + 1)[:, None]) / width
-    window = np.i0(8.0 * np.sqrt((1 - (distance / (_TAPS / 2)) ** 2).clip(0))) / np.i0(8.0)
+    inside = 1 - (distance / (_TAPS / 2)) ** 2
+    window = np.where(inside >= 0, np.i0(8.0 * np.sqrt(inside.clip(0))) / np.i0(8.0), 0.0)
     table = np.sinc(distance * 0.95) * window
     return np.asarray(table / table.sum(axis=1, keepdims=True), np.float32)
-
-
-def resampled(sample: Sample, looped: bool, step: float, length: int) -> Audio:
-    """`sample` read every `step` points, float32 of about `length` points in -1..1; shorter if it ends.
-
-    Looped samples go round from the loop's end to its start for as long as needed.
-    """
-    points = np.frombuffer(sample.points, "<i2").astype(np.float32) / 32768
-    needed = math.ceil(length * step) + 2
-    start, end = sample.loop
-    if looped and end > start and needed > end:
-        points = np.concatenate(
-            [points[:end], np.tile(points[start:end], -(-(needed - end) // (end - start)))]
-        )
-    count = min(length, int(max(len(points) - 1, 0) / step))
-    table = _kernel(round(max(1.0, step), 4))
-    half = table.shape[1] // 2
-    padded = np.pad(points, (half - 1, half + 1))
-    result = np.empty(count, np.float32)
-    for first in range(0, count, 1 << 15):
-        at = np.arange(first, min(first + (1 << 15), count)) * step
-        whole = at.astype(np.int64)
-        phase = np.rint((at - whole) * _PHASES).astype(np.int64)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, table.shape[1])[whole]
-        result[first : first + len(at)] = np.einsum("ij,ij->i", windows, table[phase])
-    return result
-
-
-def regions(font: SoundFont, bank: int, program: int) -> tuple[Region, ...]:
-    """The preset flattened: every preset zone over every zone of its instrument (SF2 9.4)."""
-    preset = next((p for p in font.presets if (p.bank, p.program) == (bank, program)), None)
-    if preset is None:
-        raise BridgeError(f"the SoundFont has no preset {program} in bank {bank}; it has {_listed(font)}")
-    found: list[Region] = []
-    for above, instrument in _zones(preset.zones, GEN_INSTRUMENT):
-        for below, sample in _zones(font.instruments[instrument].zones, GEN_SAMPLE):
-            region = _region(above, below, sample, font.samples[sample])
-            if region.keys[0] <= region.keys[1] and region.velocities[0] <= region.velocities[1]:
-                found.append(region)
-    if not found:
-        raise BridgeError(f"preset {program} of bank {bank} plays no sample; choose another")
-    return tuple(found)
-
-
-def _listed(font: SoundFont) -> str:
-    names = [f"{p.bank}:{p.program}" for p in sorted(font.presets, key=lambda p: (p.bank, p.program))]
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-
-
-def _zones(zones: Sequence[Zone], operator: int) -> list[tuple[dict[int, int], int]]:
-    """Generators, over those of a leading global zone, and target of every zone that has one."""
-    common = dict(zones[0].generators) if zones and zones[0].target(operator) is None else {}
-    return [(common | dict(z.generators), t) for z in zones if (t := z.target(operator)) is not None]
-
-
-def _signed(amount: int) -> int:
-    return amount - 0x10000 if amount & 0x8000 else amount
-
-
-def _region(above: dict[int, int], below: dict[int, int], index: int, sample: Sample) -> Region:
-    def both(operator: int) -> int:
-        value = _signed(below[operator]) if operator in below else _DEFAULTS[operator]
-        return value if operator in _ABSOLUTE else value + _signed(above.get(operator, 0))
-
-    def seconds(operator: int) -> float:
-        return float(2 ** (min(both(operator), 8000) / 1200))
-
-    def overlap(operator: int) -> tuple[int, int]:
-        one, two = (zone.get(operator, 127 << 8) for zone in (above, below))
-        return max(one & 255, two & 255), min(one >> 8, two >> 8)
-
-    root = sample.key if both(_ROOT) < 0 else both(_ROOT)
-    tuning = both(_COARSE) * 100 + both(_FINE) + sample.cents
-    scale = max(both(_SCALE), 1)
-    return Region(
-        keys=overlap(_KEYS),
-        velocities=overlap(_VELOCITIES),
-        sample=index,
-        looped=both(_LOOPS) in (1, 3),
-        root=root - tuning / scale,
-        cents_per_key=scale,
-        # Sound cards took 0.4 dB for the specification's 1 dB, and SoundFonts are voiced for that.
-        gain=10 ** (-0.4 * max(both(_ATTENUATION), 0) / 200),
-        pan=min(max(both(_PAN) / 500, -1.0), 1.0),
-        cutoff=8.176 * 2 ** (min(both(_FILTER), 13500) / 1200),
-        envelope=Envelope(
-            delay=seconds(_DELAY),
-            attack=seconds(_ATTACK),
-            hold=seconds(_HOLD),
-            decay=seconds(_DECAY),
-            sustain=min(max(both(_SUSTAIN) / 10, 0.0), _SILENCE_DB),
-            release=seconds(_RELEASE),
-        ),
-    )

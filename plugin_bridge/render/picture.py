@@ -11,6 +11,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.files import atomic_path
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.events import Part
+from plugin_bridge.render.settings import PART_NAMES
 from plugin_bridge.render.sustain import pedal_spans
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 COLOURS = {Part.PLAYER: "#0072B2", Part.PARTNER: "#D55E00"}
 """Blue and vermilion of Okabe and Ito's palette, told apart with every colour vision deficiency."""
-
-NAMES = {Part.PLAYER: "player", Part.PARTNER: "partner"}
 
 ROW_SECONDS = 30.0
 MAX_ROWS = 40
@@ -131,22 +130,39 @@ def _tick_step(length: float) -> float:
 
 def _keyboard(axes: Axes, low: int, high: int) -> None:
     """A stripe for every black key, a line under every C, and the names of the octaves."""
-    for pitch in range(low, high + 1):
-        if pitch % 12 in _BLACK_KEYS:
-            axes.axhspan(pitch - 0.5, pitch + 0.5, color=_BLACK_KEY, linewidth=0, zorder=0)
-        if pitch % 12 == 0 and pitch > low:
-            axes.axhline(pitch - 0.5, color=_OCTAVE, linewidth=0.8, zorder=1)
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    across = axes.get_yaxis_transform()  # x from 0 to 1, y in pitches
+    stripes = [
+        [(x, pitch + y) for x, y in ((0, -0.5), (0, 0.5), (1, 0.5), (1, -0.5))]
+        for pitch in range(low, high + 1)
+        if pitch % 12 in _BLACK_KEYS
+    ]
+    axes.add_collection(
+        PolyCollection(stripes, facecolors=_BLACK_KEY, linewidths=0, zorder=0, transform=across),
+        autolim=False,
+    )
     octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+    lines = [[(0, pitch - 0.5), (1, pitch - 0.5)] for pitch in octaves if pitch > low]
+    axes.add_collection(
+        LineCollection(lines, colors=_OCTAVE, linewidths=0.8, zorder=1, transform=across), autolim=False
+    )
     axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
 
 
 def _bars(axes: Axes, clip: Clip, start: float, end: float) -> None:
+    from matplotlib.collections import LineCollection
+
     beats = [beat for beat in clip.beats if start <= beat.time <= end]
-    for beat in beats:
-        bar = beat.number == 0
-        axes.axvline(
-            beat.time, color="#9AA2AE" if bar else "#E3E6EB", linewidth=1.0 if bar else 0.6, zorder=1.5
-        )
+    axes.add_collection(
+        LineCollection(
+            [[(beat.time, 0), (beat.time, 1)] for beat in beats],
+            colors=["#9AA2AE" if beat.number == 0 else "#E3E6EB" for beat in beats],
+            linewidths=[1.0 if beat.number == 0 else 0.6 for beat in beats],
+            zorder=1.5, transform=axes.get_xaxis_transform(),
+        ),
+        autolim=False,
+    )  # fmt: skip
 
 
 def _pedals(axes: Axes, clip: Clip, span: tuple[float, float], floor: float, height: float) -> None:
@@ -221,7 +237,7 @@ def _head(figure: Figure, clip: Clip, title: str | None, height: int) -> None:
     handles: list[Any] = []
     for part in Part:
         count = sum(note.part is part for note in clip.notes)
-        label = f"{NAMES[part]}: {count} {'note' if count == 1 else 'notes'}"
+        label = f"{PART_NAMES[part]}: {count} {'note' if count == 1 else 'notes'}"
         handles.append(Patch(facecolor=COLOURS[part], edgecolor=COLOURS[part], label=label))
     figure.legend(
         handles=handles, loc="upper right", borderaxespad=0.2, bbox_to_anchor=(right, 1 - 10 / height),

@@ -1,7 +1,7 @@
 """A clip to sound: instrument, effects, tail, loudness, peaks. The same code plays one clip and ten thousand.
 
-A `Renderer` keeps what is costly to make: resampled strings, loaded styles, plugins in their processes. It
-is for one thread at a time.
+A `Renderer` keeps what is costly to make: SoundFonts, and plugins in their processes. It is for one thread at
+a time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,6 @@ from plugin_bridge.render.settings import FORMATS, LONGEST_CLIP, Output
 from plugin_bridge.render.tails import cut, cut_point, process_out, trimmed
 
 _AFTER_LAST_MESSAGE = 0.01  # seconds: the last note-off lies inside what is played, not at its edge
-_STRINGS = 512 * 2**20  # bytes: with a fourth of it a batch of pedalled takes spends its time resampling
 _MOST_HOSTS = 6  # plugins that are kept loaded
 
 
@@ -115,7 +113,7 @@ class Renderer:
         rate, tail = output.sample_rate, output.tail
         played = {part: self._play(clip.part(part), instrument, output) for part in _parts(clip)}
         if len(played) > 1:
-            played = {part: sound * balance(PAN[part]) for part, sound in played.items()}
+            played = {part: sound * _sides(balance(PAN[part])) for part, sound in played.items()}
         mix = _channels(self._through(effects, _sum(list(played.values())), rate, tail), output.channels)
         samples = cut_point(mix, rate, max(clip.duration, least), tail)
         mix = cut(mix, samples, rate)
@@ -158,7 +156,7 @@ class Renderer:
             return self.host(instrument).play(midi_messages(part), seconds, output.sample_rate, output.tail)
         key = (instrument, output.sample_rate)
         if key not in self._pianos:
-            self._pianos[key] = _piano(instrument, output.sample_rate)
+            self._pianos[key] = make_piano(instrument, output.sample_rate)
         blocks = list(render_blocks(part, output.sample_rate, output.tail, piano=self._pianos[key]))
         return trimmed(np.concatenate(blocks, axis=1))
 
@@ -169,6 +167,16 @@ class Renderer:
             else:
                 audio = self.host(effect).process(audio, sample_rate, tail)
         return audio
+
+
+def make_piano(instrument: BuiltInPiano | SoundFontPreset, sample_rate: int) -> Piano:
+    """What plays it. Raises BridgeError, naming the file, for a SoundFont that cannot be read or lacks the
+    preset."""
+    match instrument:
+        case BuiltInPiano():
+            return Piano(sample_rate)
+        case SoundFontPreset(path, bank, program):
+            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program)
 
 
 def clip_of(midi: MidiFile) -> Clip:
@@ -204,13 +212,8 @@ def _parts(clip: Clip) -> list[Part]:
     return [part for part in Part if any(note.part is part for note in clip.notes)]
 
 
-def _piano(instrument: Any, sample_rate: int) -> Piano:
-    match instrument:
-        case BuiltInPiano():
-            return Piano(sample_rate, memory=_STRINGS)
-        case SoundFontPreset(path, bank, program):
-            return Piano(sample_rate, load_soundfont(path), bank=bank, program=program, memory=_STRINGS)
-    raise TypeError(f"{instrument!r} is no instrument")
+def _sides(gains: tuple[float, float]) -> Audio:
+    return np.array(gains, np.float32)[:, None]
 
 
 def _sum(sounds: Sequence[Audio]) -> Audio:

@@ -8,7 +8,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.events import Part
 
 PART_NAMES = {Part.PLAYER: "player", Part.PARTNER: "partner"}
-"""What stems are called."""
+"""What the parts are called, in pictures and in the names of stems."""
 
 LONGEST_CLIP = 1800.0
 """Seconds. A longer clip is refused: its sound would not fit comfortably in memory."""

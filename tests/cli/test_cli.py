@@ -32,8 +32,8 @@ def refused(done: subprocess.CompletedProcess[str], about: str) -> None:
 
 COMMANDS = (
     "", "demo", "jam", "generate", "ports", "styles", "doctor", "prepare", "train", "train base",
-    "train style", "evaluate",
-    "export", "bench", "bench engine", "bench sampler", "bench duet", "render", "instruments",
+    "train style", "evaluate", "export", "bench", "bench engine", "bench sampler", "bench duet",
+    "bench tokens", "bench render", "render", "instruments",
 )  # fmt: skip
 
 
@@ -165,6 +165,16 @@ def test_export_and_bench(tmp_path: Path) -> None:
     assert report["ratio_to_floor"] > 0
     assert report["ratio_to_torch"] > 0
     assert set(report["prefill_ms"]) == {"8", "64", "256"}
+
+
+def test_bench_tokens_counts_the_events_of_a_file(tmp_path: Path) -> None:
+    midi = tmp_path / "two.mid"
+    write_midi(Clip((Note(0.0, 0.5, 60, 80), Note(1.0, 1.5, 64, 80))), midi)
+    done = run("bench", "tokens", "--midi", midi, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["events"] == 4
+    write_midi(Clip(), midi)
+    refused(run("bench", "tokens", "--midi", midi), "has no notes")
 
 
 @pytest.mark.timeout(900)

@@ -221,13 +221,12 @@ def test_a_folder_that_cannot_be_written_is_refused_before_work_starts(tmp_path:
 
 
 def test_a_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
-    from distributed import LocalCluster
+    import distributed
 
+    local_cluster: Any = distributed.LocalCluster
     plan = takes(tmp_path, 3)
     here = render_batch(plan, tmp_path / "here", jobs=1)
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster:
+    with local_cluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         there = render_batch(plan, tmp_path / "there", cluster=cluster.scheduler_address)
     assert there.rendered == 3
     assert contents(here.folder, ".mid", ".wav", ".json") == contents(there.folder, ".mid", ".wav", ".json")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.render.piano import Piano, builtin_soundfont, load_soundfont, regions, resampled
+from plugin_bridge.render.piano import Piano, builtin_soundfont, load_soundfont
+from plugin_bridge.render.regions import regions
 from plugin_bridge.render.soundfont import (
     LEFT,
     MONO,
@@ -178,17 +179,43 @@ def test_a_tiny_soundfont_plays_in_tune_and_in_stereo() -> None:
 
 
 def test_loops_go_round_without_a_click() -> None:
-    sound = resampled(TINY.samples[0], True, 0.731, 30000)
-    expected = np.sin(2 * np.pi * np.arange(30000) * 0.731 / 100) * 20000 / 32768
-    assert len(sound) == 30000
-    np.testing.assert_allclose(sound[50:], expected[50:], atol=2e-3)
-    assert len(resampled(TINY.samples[0], False, 0.731, 30000)) == int(1999 / 0.731)
+    """Sines of 441 Hz whose loop holds ten periods, five semitones lower: a sine still, far past the end."""
+    sound = Piano(44100, TINY).note(64, 127, 2.0)[0, :88200]
+    turn = 2 * np.pi * 441 * 2 ** (-5 / 12) / 44100 * np.arange(len(sound))
+    wave = np.stack([np.sin(turn), np.cos(turn)])[:, 1000:]
+    fitted = np.linalg.lstsq(wave.T, sound[1000:], rcond=None)[0] @ wave
+    assert np.abs(fitted).max() > 0.1
+    assert np.abs(sound[1000:] - fitted).max() < 2e-3 * np.abs(fitted).max()
+
+
+@pytest.mark.parametrize("timecents", [-32768, -12000, 0])
+def test_no_note_is_longer_than_the_room_that_is_asked_for(timecents: int) -> None:
+    short = replace(
+        TINY.instruments[1],
+        zones=(Zone(((54, 1), (38, timecents & 0xFFFF))), *TINY.instruments[1].zones[1:]),
+    )
+    piano = Piano(192000, replace(TINY, instruments=(TINY.instruments[0], short)))
+    for seconds in (0.0, 0.1, 40.0):
+        assert 0 < piano.note(60, 90, seconds).shape[1] <= piano.longest(seconds)
+
+
+def test_what_has_no_loop_ends_with_its_sample() -> None:
+    once = tuple(
+        replace(each, zones=tuple(replace(zone, generators=tuple(g for g in zone.generators if g[0] != 54))
+                                  for zone in each.zones))
+        for each in TINY.instruments
+    )  # fmt: skip
+    sound = Piano(44100, replace(TINY, instruments=once)).note(81, 127, 1.0)
+    assert sound.shape == (2, 1000)  # 2000 points, an octave up
+    assert np.abs(sound[:, 800:]).max() > 0.1
 
 
 def test_high_notes_of_a_bright_sample_do_not_alias() -> None:
-    bright = tone(b"Bright", MONO, period=4)
-    sound = resampled(bright, True, 3.0, 8000)  # 11 kHz three times as fast would be 33 kHz
-    assert np.abs(sound[200:]).max() < 0.01
+    bright = replace(TINY, samples=tuple(tone(each.name, each.kind, period=4) for each in TINY.samples))
+    piano = Piano(44100, bright)
+    as_it_is, up = (np.abs(piano.note(pitch, 127, 0.2)[:, 200:8000]).max() for pitch in (69, 88))
+    assert as_it_is > 0.1
+    assert up < 0.02 * as_it_is  # 11 kHz three times as fast would be 33 kHz
 
 
 def test_ranges_of_preset_and_instrument_are_intersected() -> None:

@@ -13,8 +13,10 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.music.events import Part
 from plugin_bridge.render import audio as rendering
-from plugin_bridge.render.audio import measure, render_clip, render_wav, write_wav
+from plugin_bridge.render.audio import render_clip, render_wav
+from plugin_bridge.render.levels import measure
 from plugin_bridge.render.piano import Audio
+from plugin_bridge.render.wav import write_wav
 
 
 def samples(path: Path) -> np.ndarray:

@@ -2,8 +2,8 @@
 
     python benchmarks/soak_daemon.py --minutes 30 [--json]
 
-Needs jackd, and chromium with chromium-driver for the page. A player of its own process plays the built-in
-performance without end. Half of the time the page is open in a browser, in turns of `--turn` minutes, so that
+Needs jackd, and chromium with chromium-driver for the page. A player of its own process plays phrases
+without end. Half of the time the page is open in a browser, in turns of `--turn` minutes, so that
 both halves meet the same machine. Judged:
 
 - memory (the daemon and its port keeper) grows less than 2 % after the first five minutes (or the first sixth
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -40,9 +41,7 @@ from fakes.jack import start_jack, stop_jack
 from plugin_bridge.daemon.client import Client
 from plugin_bridge.daemon.figures import memory_bytes
 from plugin_bridge.daemon.folders import HOME_VARIABLE, user_folders
-from plugin_bridge.duet.performance import performance
 from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.messages import message_from_event
 
 SAMPLE_SECONDS = 5.0
 MOST_GROWTH_PERCENT = 2.0
@@ -51,9 +50,16 @@ FEWEST_REACTIONS = 100
 """In each half: the 99th percentile of fewer is their slowest one, and says nothing."""
 
 
+PHRASES = ((60, 62, 64, 67, 64), (57, 60, 64, 62, 60), (53, 57, 60, 65, 64), (55, 59, 62, 67, 65, 62))
+NOTE = 0.25
+"""Seconds from note to note of a phrase."""
+LISTENS, PATIENCE = 0.7, 4.0
+"""Seconds of the answer that the player listens to before coming back, and of waiting for one."""
+
+
 class Player:
-    """Plays the performance again and again, and measures how soon the partner lets go of its notes when the
-    player comes back. One thread."""
+    """Plays phrases, comes back into each answer, and measures how soon the partner lets go of its notes
+    then. One thread."""
 
     def __init__(self) -> None:
         import rtmidi
@@ -80,24 +86,27 @@ class Player:
             port.delete()
 
     def _play(self) -> None:
-        events = performance(40.0).events()
-        while not self._done.is_set():
-            began = time.perf_counter()
-            mine = Held()
-            for event in events:
-                while (wait := began + event.time - time.perf_counter()) > 0 and not self._done.is_set():
-                    self._hear()
-                    time.sleep(min(wait, 0.001))
-                message = message_from_event(event)
-                mine.follow(message)
-                sounds = message[0] == 0x90 and len(self.held) > 0
-                self._keys.send_message(message)
+        for phrase in itertools.cycle(PHRASES):
+            for pitch in phrase:
+                sounds = len(self.held) > 0
+                self._keys.send_message([0x90, pitch, 80])
                 if sounds:
                     self._await_release(time.perf_counter())
-                if self._done.is_set():
-                    break
-            for message in mine.end():
-                self._keys.send_message(message)
+                self._listen(0.9 * NOTE)
+                self._keys.send_message([0x80, pitch, 0])
+                self._listen(0.1 * NOTE)
+            waited = time.perf_counter()
+            while not self.held and time.perf_counter() < waited + PATIENCE and not self._done.is_set():
+                self._listen(0.01)
+            self._listen(LISTENS)
+            if self._done.is_set():
+                return
+
+    def _listen(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while (wait := until - time.perf_counter()) > 0 and not self._done.is_set():
+            self._hear()
+            time.sleep(min(wait, 0.001))
 
     def _await_release(self, struck: float) -> None:
         while time.perf_counter() < struck + 0.25:

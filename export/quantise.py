@@ -9,6 +9,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+from plugin_bridge.engine.bundle import TENSOR_TYPES
+
 BLOCK = 32
 ACCURACY_LEVEL = 4
 """Activations in 8 bits too. Levels 0 and 1 compute in float and are ten times slower."""
@@ -32,12 +34,13 @@ def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def locate_tensors(path: Path) -> dict[str, tuple[str, list[int], int]]:
-    """Where the weights lie in a graph's file: name to type, shape and offset in bytes."""
+    """Where the weights lie in a graph's file: name to type, shape and offset in bytes. Raises ValueError
+    where one is not kept as plain bytes."""
     content = path.read_bytes()
     located = {}
     for tensor in onnx.load_from_string(content).graph.initializer:
+        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type).name
         raw = numpy_helper.to_array(tensor).tobytes()
-        if raw and tensor.raw_data == raw:  # the same bytes elsewhere are as good
-            kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            located[tensor.name] = (kind.name, list(tensor.dims), content.index(raw))
+        if raw and kind in TENSOR_TYPES:  # the same bytes elsewhere are as good
+            located[tensor.name] = (kind, list(tensor.dims), content.index(raw))
     return located

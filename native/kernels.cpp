@@ -83,10 +83,11 @@ void quantise(const float* x, const Quantised& q, std::size_t row) {
         std::int32_t* to = q.words + row * q.words_a_row + b * block_inputs / group;
         const F low = load(from), high = load(from + lane_count);
         const float peak = largest(greater(magnitude(low), magnitude(high)));
-        const F inverse = all(peak > 0.0f ? 127.0f / peak : 0.0f);
+        const float steps = peak > 1e-30f ? 127.0f / peak : 0.0f;  // where it would overflow, all is 0
+        const F inverse = all(steps);
         const std::int32_t total = store_words(to, multiply(low, inverse)) +
                                    store_words(to + lane_count / group, multiply(high, inverse));
-        q.scales[row * q.blocks + b] = peak / 127.0f;
+        q.scales[row * q.blocks + b] = steps > 0.0f ? peak / 127.0f : 0.0f;
         q.totals[row * q.blocks + b] = total;
     }
 }
@@ -200,7 +201,7 @@ Workspace carve(const Network& network, std::size_t rows, void* memory) {
     w.quantised.words = static_cast<std::int32_t*>(take(most_tokens * inputs / group * sizeof(std::int32_t)));
     w.quantised.scales = floats(most_tokens * inputs / block_inputs);
     w.quantised.totals =
-        static_cast<std::int32_t*>(take(most_tokens * inputs / block_inputs * sizeof(float)));
+        static_cast<std::int32_t*>(take(most_tokens * inputs / block_inputs * sizeof(std::int32_t)));
     w.bytes = used;
     return w;
 }
@@ -227,7 +228,7 @@ void linear(const Matrix& matrix, const Factor& factor, Workspace& w, const floa
 // What the distance of each key adds to a query's scores: bias[k] for the keys that it sees, `last` its own.
 // Buckets are the farthest first, so the near distances, a bucket each, lie as the keys do.
 void spread(const Layer& layer, const float* relative, std::size_t first, std::size_t last, float* bias) {
-    const std::size_t near = layer.near < last - first + 1 ? layer.near : last - first + 1;
+    const std::size_t exact = layer.exact < last - first + 1 ? layer.exact : last - first + 1;
     for (const Run* run = layer.runs; run != layer.runs + layer.run_count; ++run) {
         if (run->nearest > last - first) {
             continue;
@@ -235,10 +236,10 @@ void spread(const Layer& layer, const float* relative, std::size_t first, std::s
         const std::size_t farthest = run->farthest < last - first ? run->farthest : last - first;
         const F value = all(relative[run->bucket]);
         for (std::size_t k = last - farthest; k <= last - run->nearest; k += lane_count) {
-            store(bias + k, value);  // what it writes too far, the next run or the near ones mend
+            store(bias + k, value);  // what it writes too far, the next run or the exact ones mend
         }
     }
-    memcpy(bias + last + 1 - near, relative + layer.bucket_count - near, near * sizeof(float));
+    memcpy(bias + last + 1 - exact, relative + layer.bucket_count - exact, exact * sizeof(float));
 }
 
 // Scores of keys `from` to `end`, whole groups of 16, for each query (head_width = 16 parts).
@@ -286,23 +287,27 @@ void weigh(const float* weights, std::size_t stride, const float* values, std::s
     for (int i = 0; i < queries * parts; ++i) {
         even[i] = odd[i] = all(0.0f);
     }
-    for (std::size_t k = from / 2 * 2; k < end; k += 2) {
-        F first[queries], second[queries];
-        PLUGIN_BRIDGE_UNROLL
-        for (int j = 0; j < queries; ++j) {
-            first[j] = all(weights[j * stride + k]);
-            second[j] = all(weights[j * stride + k + 1]);
-        }
+    const auto add_one = [&](std::size_t k, F* sums_so_far) {
         PLUGIN_BRIDGE_UNROLL
         for (int p = 0; p < parts; ++p) {
-            const F here = load(values + (k * parts + p) * lane_count);
-            const F next = load(values + ((k + 1) * parts + p) * lane_count);
+            const F value = load(values + (k * parts + p) * lane_count);
             PLUGIN_BRIDGE_UNROLL
             for (int j = 0; j < queries; ++j) {
-                even[j * parts + p] = multiply_add(first[j], here, even[j * parts + p]);
-                odd[j * parts + p] = multiply_add(second[j], next, odd[j * parts + p]);
+                F& sum_so_far = sums_so_far[j * parts + p];
+                sum_so_far = multiply_add(all(weights[j * stride + k]), value, sum_so_far);
             }
         }
+    };
+    std::size_t k = from;
+    if (k % 2 != 0) {
+        add_one(k++, odd);
+    }
+    for (; k + 2 <= end; k += 2) {
+        add_one(k, even);
+        add_one(k + 1, odd);
+    }
+    if (k < end) {
+        add_one(k, even);
     }
     PLUGIN_BRIDGE_UNROLL
     for (int j = 0; j < queries; ++j) {
@@ -457,7 +462,7 @@ void chord_attention(const Network& network, const LayerState& state, const floa
             const float* query = w.wide + t * network.width + head * head_width;
             const float* keys = state.plan_keys + head * head_width * entries;
             const float* values = state.plan_values + head * entries * head_width;
-            float scores[2 * lane_count];
+            float scores[2 * lane_count] = {};
             for (std::size_t e = 0; e < whole; e += lane_count) {
                 F scored = load(mask + e);
                 for (std::size_t i = 0; i < head_width; ++i) {

@@ -51,10 +51,10 @@ struct Layer {
     std::size_t span;
     // Vectors of the distances' buckets, [heads, head_width, buckets], the farthest bucket first and
     // `buckets` a multiple of 16, of which `bucket_count` are there; already divided by the root of
-    // head_width. The distances below `near` have a bucket each; those beyond come in runs, the farthest
+    // head_width. The distances below `exact` have a bucket each; those beyond come in runs, the farthest
     // first.
     const float* distance;
-    std::size_t buckets, bucket_count, near, run_count;
+    std::size_t buckets, bucket_count, exact, run_count;
     const Run* runs;
     bool has_chords;
 };
@@ -80,6 +80,8 @@ struct LayerState {
     Factor factors[product_count];
 };
 
+// What a pass appends. Values that are not finite are not looked for: what they make of the logits is
+// undefined, but they leave with their tokens, and nothing of them is in a stream that was rewound or reset.
 struct Tokens {
     const std::int64_t* tokens;
     const std::int64_t* metre;
@@ -97,6 +99,13 @@ struct Kernels {
     void (*forward)(const Network&, LayerState*, const float* plan_mask, const Tokens&, void* workspace,
                     float* logits);
 };
+
+extern const Kernels generic;
+#if defined(PLUGIN_BRIDGE_X86)
+extern const Kernels avx2, avx512;
+bool has_avx2();
+bool has_avx512();
+#endif
 
 // The kernels that this processor can run, the fastest first; `count` of them.
 const Kernels* const* available_kernels(std::size_t* count);

@@ -155,7 +155,14 @@ inline std::int32_t store_words(std::int32_t* to, F x) {
     const __m256i low = _mm256_cvtps_epi32(x.a), high = _mm256_cvtps_epi32(x.b);
     const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), both);
-    return static_cast<std::int32_t>(sum({_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)}));
+    alignas(32) std::int32_t sums_of_pairs[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(sums_of_pairs),
+                       _mm256_madd_epi16(both, _mm256_set1_epi16(1)));
+    std::int32_t total = 0;
+    for (const std::int32_t each : sums_of_pairs) {
+        total += each;
+    }
+    return total;
 }
 
 template <int rows>
@@ -220,7 +227,11 @@ inline F divide(const F& a, const F& b) {
     return each([&](std::size_t i) { return a.v[i] / b.v[i]; });
 }
 inline F multiply_add(const F& a, const F& b, const F& c) {
+#if defined(__FP_FAST_FMAF)
+    return each([&](std::size_t i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); });
+#else
     return each([&](std::size_t i) { return a.v[i] * b.v[i] + c.v[i]; });
+#endif
 }
 inline F greater(const F& a, const F& b) {
     return each([&](std::size_t i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
@@ -269,7 +280,7 @@ inline F sums(const F* rows) {
     return each([=](std::size_t i) { return sum(rows[i]); });
 }
 inline std::int32_t store_words(std::int32_t* to, const F& a) {
-    const F whole = nearest(a);
+    const F whole = nearest(lesser(greater(a, all(-127.0f)), all(127.0f)));
     std::int8_t bytes[lane_count];
     std::int32_t total = 0;
     for (std::size_t i = 0; i < lane_count; ++i) {

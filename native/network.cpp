@@ -7,14 +7,6 @@
 
 namespace plugin_bridge {
 
-extern const Kernels generic;
-#if defined(PLUGIN_BRIDGE_X86)
-extern const Kernels avx2;
-extern const Kernels avx512;
-bool has_avx2();
-bool has_avx512();
-#endif
-
 const Kernels* const* available_kernels(std::size_t* count) {
     static const std::vector<const Kernels*> found = [] {
         std::vector<const Kernels*> list;
@@ -76,7 +68,7 @@ LoadedNetwork::LoadedNetwork(const Kernels& kernels, const Sizes& sizes, const F
     const std::size_t parts = sizes.head_width / lane_count;
     require(sizes.head_width % lane_count == 0 && parts >= 1 && (parts <= 4 || parts == 6 || parts == 8),
             "the width of a head must be 16, 32, 48, 64, 96 or 128");
-    require(width % block_inputs == 0, "the width must be a multiple of 32");
+    require(width > 0 && width % block_inputs == 0, "the width must be a multiple of 32");
     require(sizes.window >= 1 && sizes.window <= sizes.context && sizes.context < (1u << 24) &&
                 sizes.layers < 1024,
             "the spans do not fit together");
@@ -185,7 +177,7 @@ void LoadedNetwork::take_distances(const FindTensor& find, const std::string& ve
         require(rises && bucket[d] < count,
                 buckets + " must rise from 0 and stay below " + std::to_string(count));
         if (runs.empty() && bucket[d] == static_cast<std::int64_t>(d)) {
-            layer.near = d + 1;
+            layer.exact = d + 1;
         } else if (!runs.empty() && bucket[d] == bucket[d - 1]) {
             runs.back().farthest = d;
         } else {
@@ -203,7 +195,9 @@ Stream::Stream(std::shared_ptr<const LoadedNetwork> network, std::vector<LayerSt
     : network_(std::move(network)),
       states_(std::move(states)),
       plan_mask_(plan_mask),
-      workspace_(network_->kernels().workspace_bytes(network_->view(), most_rows(states_))) {}
+      workspace_(network_->kernels().workspace_bytes(network_->view(), most_rows(states_))) {
+    require(states_.size() == network_->view().layer_count, "a stream has a state for each layer");
+}
 
 void Stream::extend(const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& metre,
                     bool every, std::size_t context_used, std::size_t window_used, float* logits) {

@@ -51,6 +51,8 @@ public:
     // Copies the weights it finds under their names in the graph. Throws std::invalid_argument for sizes that
     // the kernels cannot work with, and for tensors that are missing or of another shape.
     LoadedNetwork(const Kernels& kernels, const Sizes& sizes, const FindTensor& find);
+    LoadedNetwork(const LoadedNetwork&) = delete;
+    LoadedNetwork& operator=(const LoadedNetwork&) = delete;
 
     const Kernels& kernels() const noexcept { return kernels_; }
     const Network& view() const noexcept { return view_; }

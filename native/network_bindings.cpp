@@ -40,10 +40,13 @@ std::vector<std::size_t> shape_of(const py::array& array) {
 // The floats of an array of this shape, which the caller keeps alive.
 float* floats(const py::handle& object, const std::vector<std::size_t>& shape, const std::string& name) {
     py::array array = checked<float>(object, name);
-    if (shape_of(array) != shape || !array.writeable()) {
+    if (shape_of(array) != shape) {
         throw std::invalid_argument(name + " has another shape than the network needs");
     }
-    return static_cast<float*>(array.mutable_data());
+    if (name.compare(0, 5, "past_") == 0 && !array.writeable()) {
+        throw std::invalid_argument(name + " is a cache and must be writeable");
+    }
+    return static_cast<float*>(const_cast<void*>(array.data()));
 }
 
 const Kernels& kernels_called(const py::object& name) {
@@ -74,6 +77,7 @@ std::shared_ptr<LoadedNetwork> load(const py::dict& tensors, std::size_t heads, 
                                     std::size_t context, std::size_t window, std::size_t layers,
                                     std::vector<std::size_t> chord_layers, std::size_t plan_entries,
                                     const py::object& kernels) {
+    std::vector<py::array> kept;  // while the weights are copied
     const auto find = [&](const std::string& name, Type type) -> Tensor {
         if (!tensors.contains(name)) {
             throw std::invalid_argument("the network has no " + name);
@@ -82,6 +86,7 @@ std::shared_ptr<LoadedNetwork> load(const py::dict& tensors, std::size_t heads, 
         const py::array array = type == Type::float32 ? checked<float>(object, name)
                                 : type == Type::uint8 ? checked<std::uint8_t>(object, name)
                                                       : checked<std::int64_t>(object, name);
+        kept.push_back(array);
         return {array.data(), shape_of(array)};
     };
     return std::make_shared<LoadedNetwork>(
@@ -177,6 +182,8 @@ private:
 }  // namespace
 
 void bind_network(py::module_& module) {
+    module.attr("MOST_TOKENS") = most_tokens;
+    module.attr("CACHE_ROWS") = lane_count;
     module.def("network_kernels", &kernel_names, "The kernels that this processor runs, the fastest first.");
 
     py::class_<LoadedNetwork, std::shared_ptr<LoadedNetwork>>(module, "Network",
@@ -189,7 +196,7 @@ void bind_network(py::module_& module) {
 
     py::class_<BoundStream>(module, "NetworkStream",
                             "A stream on a network, with the caller's buffers as its cache.")
-        .def(py::init<std::shared_ptr<LoadedNetwork>, const py::dict&>(), py::arg("network"),
+        .def(py::init<std::shared_ptr<LoadedNetwork>, const py::dict&>(), py::arg("network").none(false),
              py::arg("arrays"))
         .def("extend", &BoundStream::extend, py::arg("tokens"), py::arg("metre"), py::arg("context_used"),
              py::arg("window_used"), py::arg("every") = false);

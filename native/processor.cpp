@@ -3,6 +3,8 @@
 #include <intrin.h>
 #endif
 
+#include "kernels.hpp"
+
 namespace plugin_bridge {
 
 #if defined(_MSC_VER)

@@ -1,6 +1,6 @@
 """What the runtime computes in C++ (sources in native/)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +42,11 @@ def interpolated_peaks(audio: NDArray[np.float32], table: NDArray[np.float32]) -
     other shapes and taps that are no multiple of 4, TypeError for other types.
     """
 
+MOST_TOKENS: int
+"""Tokens in one pass of the network at most."""
+CACHE_ROWS: int
+"""The rows of a cache are a multiple of this."""
+
 def network_kernels() -> list[str]:
     """The network's kernels that this processor runs, the fastest first; "generic" runs anywhere."""
 
@@ -49,8 +54,7 @@ class Network:
     """The network with its 8-bit weights, packed for one set of kernels; many streams share it.
 
     `tensors`: the exported graph's weights under their names there. `heads`, `head_width` (16, 32, 48, 64, 96
-    or 128),
-    `context` and `window` in keys, `layers` above layer 0, and `plan_entries` with "no chord".
+    or 128), `context` and `window` in keys, `layers` above layer 0, and `plan_entries` with "no chord".
 
     Raises ValueError for weights that are missing or of another type or shape, sizes that the kernels cannot
     work with, and kernels that this processor does not run.
@@ -58,7 +62,7 @@ class Network:
 
     def __init__(
         self,
-        tensors: Mapping[str, NDArray[Any]],
+        tensors: dict[str, NDArray[Any]],
         *,
         heads: int,
         head_width: int,
@@ -76,15 +80,14 @@ class NetworkStream:
     """One stream on a network; the caller's arrays are its cache, its plan and its adapter.
 
     `arrays`, C-contiguous float32: `past_key_I` and `past_value_I` [1, heads, rows, head_width] with rows a
-    multiple of 16,
-    `plan_key_I` [1, heads, head_width, plan_entries] and `plan_value_I` [1, heads, plan_entries, head_width]
-    for layers with chords, `plan_mask` [1, 1, 1, plan_entries], and factors `layerI.NAME.lora_A` [in, R] and
-    `.lora_B` [R, out].
+    multiple of 16, `plan_key_I` [1, heads, head_width, plan_entries] and `plan_value_I` [1, heads,
+    plan_entries, head_width] for layers with chords, `plan_mask` [1, 1, 1, plan_entries], and factors
+    `layerI.NAME.lora_A` [in, R] and `.lora_B` [R, out].
 
     Raises ValueError for arrays that are missing or do not fit.
     """
 
-    def __init__(self, network: Network, arrays: Mapping[str, NDArray[Any]]) -> None: ...
+    def __init__(self, network: Network, arrays: dict[str, NDArray[Any]]) -> None: ...
     def extend(
         self,
         tokens: Sequence[int],

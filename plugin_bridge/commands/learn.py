@@ -299,10 +299,10 @@ def export(
     if as_json:
         print_json({"output": str(output), "parity": asdict(parity)})
         return
+    native = "" if parity.native is None else f", native {parity.native:.1e} ({parity.native_nats:.1e})"
     click.echo(f"{output}: largest difference of a logit from PyTorch: stepwise {parity.torch_steps:.1e}, "
                f"ONNX fp32 {parity.onnx_fp32:.1e}, 8 bits {parity.onnx_quantised:.1e} "
-               f"({parity.quantised_nats:.1e} nats a token), "
-               f"native {parity.native:.1e} ({parity.native_nats:.1e})")  # fmt: skip
+               f"({parity.quantised_nats:.1e} nats a token){native}")  # fmt: skip
 
 
 LEARN = (prepare, train, evaluate, export)

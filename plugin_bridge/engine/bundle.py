@@ -31,7 +31,7 @@ WEIGHTS = "weights.safetensors"
 """What a base keeps beside its graphs, so that styles can be trained on it; its checksum names the base."""
 TENSORS = "tensors"
 """Where weights lie in `model.onnx`: name to [type, shape, offset in bytes]."""
-_TENSOR_TYPES = ("float32", "uint8", "int64")
+TENSOR_TYPES = ("float32", "uint8", "int64")
 BUILT_IN = "base"
 
 
@@ -48,6 +48,19 @@ class Sizes:
     chord_layers: tuple[int, ...]
     plan_before: int
     plan_after: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be."""
+        numbers = (self.layers, self.heads, self.head_width, self.context, self.window)
+        if not all(type(each) is int and each >= (index > 0) for index, each in enumerate(numbers)):
+            raise ValueError("sizes must be whole numbers above 0")
+        if not all(type(each) is int and each >= 0 for each in (self.plan_before, self.plan_after)):
+            raise ValueError("sizes of the plan must be whole numbers")
+
+    @property
+    def plan_entries(self) -> int:
+        """Chords in a plan window."""
+        return self.plan_before + 1 + self.plan_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +103,17 @@ class Style:
         does not, or wrongly."""
         if not self.tensors_known:
             raise BridgeError(f"{self.folder}: does not say where its weights lie; export the style again")
-        content = self.model_path.read_bytes()
+        try:
+            content = self.model_path.read_bytes()
+        except OSError as error:
+            raise BridgeError(f"{self.model_path}: cannot be read ({error.strerror})") from error
+        if hashlib.sha256(content).hexdigest() != self.description["checksums"][MODEL]:
+            raise BridgeError(f"{self.model_path}: was changed while it was read; try again")
         found: dict[str, NDArray[Any]] = {}
         try:
             for name, (kind, shape, offset) in self.description[TENSORS].items():
                 count = math.prod(shape)
-                if kind not in _TENSOR_TYPES or offset < 0 or min(shape, default=1) < 0:
+                if kind not in TENSOR_TYPES or offset < 0 or min(shape, default=1) < 0:
                     raise ValueError(name)
                 # frombuffer refuses what lies beyond the end; the copy is aligned, which the file is not
                 array = np.frombuffer(content, kind, count, offset).copy()

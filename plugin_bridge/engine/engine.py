@@ -41,8 +41,7 @@ class _Band:
 
     def make_room(self, length: int, count: int) -> None:
         """Move the rows that are still needed to the front when `count` more would not fit. By whole groups
-        of
-        `ROWS`: kernels add up group by group, and a stream must not depend on when it slid."""
+        of `ROWS`: kernels add up group by group, and a stream must not depend on when it slid."""
         used = length - self.offset
         if used + count <= self.rows:
             return
@@ -193,7 +192,7 @@ class Engine:
                 buffer = np.zeros((1, sizes.heads, band.rows, sizes.head_width), np.float32)
                 band.buffers.append(buffer)
                 arrays[f"past_{kind}_{layer}"] = buffer
-        self._entries = sizes.plan_before + 1 + sizes.plan_after
+        self._entries = sizes.plan_entries
         self._plan_names = [out.name for out in self._plan_session.get_outputs()]
         self._plan_arrays = {}
         for name in self._plan_names:

@@ -20,15 +20,18 @@ from plugin_bridge.errors import BridgeError
 
 Arrays = Mapping[str, NDArray[Any]]
 """A stream's arrays under the names of the graph's inputs: `past_key_i` and `past_value_i` [1, H, rows, K],
-`plan_key_i`,
-`plan_value_i` and `plan_mask`, and the factors of an adapter."""
+`plan_key_i`, `plan_value_i` and `plan_mask`, and the factors of an adapter."""
 
-CHUNK = 64
+CHUNK = _native.MOST_TOKENS
 """Tokens in one pass at most."""
-ROWS = 16
+ROWS = _native.CACHE_ROWS
 """The rows of a cache are a multiple of this."""
 CHOICE = "PLUGIN_BRIDGE_RUNTIME"
 """The variable of the environment that names a runtime where the program would choose another."""
+
+
+_HEAD_WIDTHS = (16, 32, 48, 64, 96, 128)
+_BLOCK = 32
 
 
 class Pass(Protocol):
@@ -65,7 +68,7 @@ def load_runtime(style: Style, *, threads: int = 1, name: str | None = None) -> 
     if asked not in (None, "native", "onnx"):
         raise BridgeError(f"there is no runtime {asked!r}: use native or onnx")
     fast = _native.network_kernels()[0] != "generic"
-    if asked == "native" or (asked is None and fast and style.tensors_known):
+    if asked == "native" or (asked is None and fast and NativeRuntime.takes(style)):
         return NativeRuntime(style)
     return OnnxRuntime(style, threads=threads)
 
@@ -73,23 +76,38 @@ def load_runtime(style: Style, *, threads: int = 1, name: str | None = None) -> 
 class NativeRuntime:
     """The kernels in `native/`."""
 
+    @staticmethod
+    def takes(style: Style) -> bool:
+        """Whether the kernels can run a style: 8-bit weights, heads of whole groups of 16, blocks of 32."""
+        sizes, hidden = style.sizes, style.description["network"]["feed_forward"]
+        return (
+            style.tensors_known
+            and sizes.head_width in _HEAD_WIDTHS
+            and sizes.heads * sizes.head_width % _BLOCK == 0
+            and hidden % _BLOCK == 0
+        )
+
     def __init__(self, style: Style, *, kernels: str | None = None) -> None:
         """`kernels`: one of `_native.network_kernels()`; the fastest where none is named."""
-        sizes = style.sizes
+        sizes, tensors = style.sizes, style.tensors()
+        matrices = 4 * (sizes.layers + 1) + 2 * len(set(sizes.chord_layers)) + 1
+        if sum(name.endswith("_Q8") for name in tensors) != matrices:
+            raise BridgeError(f"{style.folder}: its weights and its sizes differ; export the style again")
         try:
             self._network = _native.Network(
-                style.tensors(),
+                tensors,
                 heads=sizes.heads,
                 head_width=sizes.head_width,
                 context=sizes.context,
                 window=sizes.window,
                 layers=sizes.layers,
                 chord_layers=list(sizes.chord_layers),
-                plan_entries=sizes.plan_before + 1 + sizes.plan_after + 1,
+                plan_entries=sizes.plan_entries + 1,
                 kernels=kernels,
             )
-        except ValueError as error:
-            raise BridgeError(f"{style.folder}: its weights cannot be loaded ({error})") from error
+        except (TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise BridgeError(f"{style.folder}: its weights cannot be loaded ({reason})") from error
 
     @property
     def name(self) -> str:

@@ -3,6 +3,9 @@ machine."""
 
 from __future__ import annotations
 
+import json
+import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +112,151 @@ def test_a_style_in_another_precision_runs_on_the_graph(exact_style):
         Engine(exact_style, runtime="native")
 
 
+def random_tensors(
+    rng: np.random.Generator, sizes: dict[str, int], chords: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """The weights of a network of these sizes, under the graph's names."""
+    width, hidden = sizes["heads"] * sizes["head_width"], sizes["hidden"]
+    tensors: dict[str, np.ndarray] = {}
+
+    def floats(name: str, *shape: int) -> None:
+        tensors[name] = rng.standard_normal(shape).astype(np.float32)
+
+    def matrix(name: str, inputs: int, outputs: int) -> None:
+        tensors[f"{name}_Q8"] = rng.integers(0, 256, (outputs, inputs // 32, 32)).astype(np.uint8)
+        tensors[f"{name}_scales"] = rng.uniform(0.0005, 0.001, (outputs, inputs // 32)).astype(np.float32)
+
+    floats("token_table", 40, width)
+    floats("metre_table", 33, width)
+    floats("output_bias", 40)
+    matrix("output_table", width, 40)
+    for cache in ("context", "window"):
+        far = np.arange(sizes[cache])
+        tensors[f"{cache}_buckets"] = np.where(far < 20, far, 20 + (far - 20) // 9).astype(np.int64)
+    for layer in range(sizes["layers"] + 1):
+        name = f"layer{layer}"
+        for norm in ("attention_norm", "chord_norm", "feed_norm", "next_norm"):
+            floats(f"{name}.{norm}.weight", width)
+            floats(f"{name}.{norm}.bias", width)
+        matrix(f"{name}.qkv.weight", width, 3 * width)
+        matrix(f"{name}.out.weight", width, width)
+        if layer in chords:
+            matrix(f"{name}.chords.query.weight", width, width)
+            matrix(f"{name}.chords.out.weight", width, width)
+        matrix(f"{name}.feed_in.weight", width, hidden)
+        matrix(f"{name}.feed_out.weight", hidden, width)
+        buckets = int(tensors[f"{'window' if layer else 'context'}_buckets"][-1]) + 1
+        floats(f"{name}.distance", sizes["heads"], sizes["head_width"], buckets)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("heads", "head_width", "context", "window", "chords", "entries", "rank"),
+    [
+        (2, 16, 1, 1, (), 1, 0),
+        (1, 32, 5, 1, (0,), 16, 1),
+        (2, 48, 33, 17, (1,), 17, 5),
+        (2, 64, 100, 33, (0, 1, 2), 32, 8),
+        (1, 96, 150, 16, (2,), 2, 0),
+        (1, 128, 64, 47, (0, 2), 17, 1100),
+    ],
+)
+def test_all_instruction_sets_agree_on_networks_of_any_size(
+    heads, head_width, context, window, chords, entries, rank
+):
+    rng = np.random.default_rng(head_width)
+    sizes = {"heads": heads, "head_width": head_width, "context": context, "window": window, "layers": 2}
+    tensors = random_tensors(rng, {**sizes, "hidden": 96}, chords)
+    width, rows = heads * head_width, 192
+
+    def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+        return rng.normal(0, scale, shape).astype(np.float32)
+
+    others = {"plan_mask": np.zeros((1, 1, 1, entries), np.float32)}
+    for layer in chords:
+        others[f"plan_key_{layer}"] = normal(1, heads, head_width, entries)
+        others[f"plan_value_{layer}"] = normal(1, heads, entries, head_width)
+    if rank:
+        others["layer1.feed_in.lora_A"] = normal(width, rank, scale=0.1)
+        others["layer1.feed_in.lora_B"] = normal(rank, 96, scale=0.1)
+    tokens, metre = rng.integers(0, 40, 180).tolist(), rng.integers(0, 33, 180).tolist()
+    results = {}
+    for kernels in KERNELS:
+        network = _native.Network(
+            tensors, **sizes, chord_layers=list(chords), plan_entries=entries, kernels=kernels
+        )
+
+        def fresh(network: _native.Network = network) -> _native.NetworkStream:
+            caches = {
+                f"past_{kind}_{layer}": np.full((1, heads, rows, head_width), np.nan, np.float32)
+                for kind in ("key", "value")
+                for layer in range(3)
+            }
+            return _native.NetworkStream(network, {**caches, **others})
+
+        cut, single = fresh(), fresh()
+        parts, at = [], 0
+        for size in (1, 2, 3, 64, 7, 41, 62):
+            parts.append(cut.extend(tokens[at : at + size], metre[at : at + size], at, at, every=True).copy())
+            at += size
+        steps = [single.extend(tokens[i : i + 1], metre[i : i + 1], i, i).copy() for i in range(180)]
+        results[kernels] = np.concatenate(parts)
+        assert np.array_equal(results[kernels], np.stack(steps))
+    expected = results["generic"]
+    assert np.isfinite(expected).all()
+    for found in results.values():
+        assert np.abs(found - expected).mean() < 0.002 * np.abs(expected).max()
+
+
+def test_an_adapter_says_what_it_says_on_the_graph(tmp_path):
+    from fakes.bundles import make_bundle
+
+    base = make_bundle(tmp_path, seed=5, as_base=True)
+    rng = np.random.default_rng(0)
+    factors = {}
+    for name, tensor in base.tensors().items():
+        if name.endswith(".weight_Q8"):
+            layer = name.removesuffix(".weight_Q8")
+            outputs, blocks, block = tensor.shape
+            factors[f"{layer}.lora_A"] = rng.normal(0, 0.1, (blocks * block, 4)).astype(np.float32)
+            factors[f"{layer}.lora_B"] = rng.normal(0, 0.1, (4, outputs)).astype(np.float32)
+    tokens, metre = stream(200)
+    adapted = replace(base, factors=factors)
+    theirs, ours, plain = (
+        Engine(which, runtime=runtime).extend_all(tokens, metre)
+        for which, runtime in ((adapted, "onnx"), (adapted, "native"), (base, "native"))
+    )
+    scale = np.abs(theirs).max()
+    assert np.abs(ours - theirs).max() < 0.02 * scale
+    assert np.abs(ours - plain).max() > 0.1 * scale
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_nothing_of_a_stream_that_went_wrong_is_left_after_a_reset(kernels, style):
+    engine, fresh = engine_on(kernels, style), engine_on(kernels, style)
+    for band in engine._bands:
+        for buffer in band.buffers:
+            buffer[:] = np.nan
+    engine.reset()
+    for token in (1, 60, 61):
+        assert np.array_equal(engine.extend([token], [0]), fresh.extend([token], [0]))
+
+
+def test_a_network_that_the_kernels_cannot_run_plays_on_the_graph(tmp_path):
+    from fakes.bundles import make_bundle
+
+    config = {
+        "name": "odd", "layers": 1, "width": 48, "heads": 2, "feed_forward": 96, "context": 70, "window": 9,
+        "chord_layers": [0],
+    }  # fmt: skip
+    (tmp_path / "odd.json").write_text(json.dumps(config))
+    style = make_bundle(tmp_path, str(tmp_path / "odd.json"))
+    engine = Engine(style)
+    assert engine.runtime == "ONNX Runtime"
+    assert np.isfinite(engine.extend_all(*stream(100))).all()
+    assert style.description["metrics"]["parity"]["native"] is None
+
+
 # what is refused
 
 
@@ -148,10 +296,22 @@ def test_a_missing_weight_is_named(style):
         Engine(replace(style, description={**style.description, "tensors": tensors}), runtime="native")
 
 
-def test_sizes_that_the_kernels_cannot_work_with_are_refused(style):
-    for change in ({"head_width": 20}, {"heads": 1}, {"window": 10**6}, {"context": 63}, {"layers": 9}):
-        with pytest.raises(BridgeError, match="cannot be loaded"):
-            Engine(replace(style, sizes=replace(style.sizes, **change)), runtime="native")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head_width": 20}, {"heads": 1}, {"window": 10**6}, {"context": 63}, {"layers": 9}, {"layers": 1},
+        {"chord_layers": (0,)},
+    ],
+)  # fmt: skip
+def test_sizes_that_the_kernels_cannot_work_with_are_refused(style, change):
+    with pytest.raises(BridgeError, match=r"cannot be loaded|differ"):
+        Engine(replace(style, sizes=replace(style.sizes, **change)), runtime="native")
+
+
+@pytest.mark.parametrize("change", [{"heads": "4"}, {"heads": -4}, {"layers": 1.5}, {"plan_after": None}])
+def test_sizes_that_are_none_are_refused(style, change):
+    with pytest.raises(ValueError, match="whole numbers"):
+        replace(style.sizes, **change)
 
 
 @pytest.fixture
@@ -230,10 +390,43 @@ def test_read_only_memory_is_refused_as_a_cache(network):
 
 def test_arrays_live_as_long_as_the_stream(network):
     one, arrays = network
-    stream = _native.NetworkStream(one, {name: array.copy() for name, array in arrays.items()})
+    copies = {name: array.copy() for name, array in arrays.items()}
+    watched = [weakref.ref(array) for array in copies.values()]
+    stream = _native.NetworkStream(one, copies)
+    copies.clear()
+    assert all(each() is not None for each in watched)
     first = stream.extend([1], [0], 0, 0).copy()
     again = _native.NetworkStream(one, arrays).extend([1], [0], 0, 0)
     assert np.array_equal(first, again)
+    del stream
+    assert all(each() is None for each in watched)
+
+
+def test_a_stream_belongs_to_one_thread_at_a_time(network):
+    one, arrays = network
+    stream = _native.NetworkStream(one, arrays)
+    refused: list[RuntimeError] = []
+
+    def play() -> None:
+        for _ in range(400):
+            try:
+                stream.extend([1] * 64, [0] * 64, 0, 0)
+            except RuntimeError as error:
+                refused.append(error)
+
+    threads = [threading.Thread(target=play) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert refused
+    assert "one thread at a time" in str(refused[0])
+    assert np.isfinite(stream.extend([1], [0], 0, 0)).all()
+
+
+def test_there_is_no_stream_without_a_network(network):
+    with pytest.raises(TypeError, match="NetworkStream"):
+        _native.NetworkStream(None, network[1])
 
 
 def test_unknown_kernels_are_refused(style):

@@ -106,7 +106,8 @@ class RelativeAttention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
         self.register_buffer("buckets", distance_buckets(span), persistent=False)
-        count = int(distance_buckets(span)[-1]) + 1
+        with torch.device("cpu"):  # networks are also built on "meta", where there are no numbers
+            count = int(distance_buckets(span)[-1]) + 1
         self.distance = nn.Parameter(torch.randn(config.heads, count, config.head_width) * 0.02)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,19 +10,13 @@ from typing import Any
 import pytest
 from daemon.conftest import Running, folders_in
 from fakes.port_system import FakeSystem
+from fakes.programs import program
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver.common.by import By
 
 from plugin_bridge.daemon.process import Daemon
 from plugin_bridge.duet.performance import performance
 from plugin_bridge.music.midi_file import write_midi
-
-selenium = pytest.importorskip("selenium")
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium and chromium-driver (apt-get install both)"
-)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> bool:
@@ -38,11 +31,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> bool:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
+    options.binary_location = program("chromium")
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1180,1000"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(str(DRIVER)))
+    driver = Chrome(options=options, service=ChromeService(program("chromedriver")))
     yield driver
     driver.quit()
 

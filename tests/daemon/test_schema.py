@@ -27,8 +27,8 @@ def test_the_api_is_as_described(case: Any, running: Running) -> None:
 
 
 def test_every_route_is_described(running: Running) -> None:
-    app = running.daemon.server._server.config.app
-    paths = {route.path for route in app._app.routes if route.path.startswith("/api")}  # type: ignore[union-attr]
+    app: Any = running.daemon.server._server.config.app
+    paths = {route.path for route in app._app.routes if route.path.startswith("/api")}
     assert paths - {"/api/openapi.json", "/api/live", "/api/controls/{name}"} <= set(description()["paths"])
 
 

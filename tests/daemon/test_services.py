@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import plistlib
-import shutil
 import subprocess
 from collections.abc import Sequence
-from configparser import RawConfigParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from fakes.programs import program
+from fakes.supervisor import UnitParser
 
 from plugin_bridge.daemon.services.launchd import LABEL, LaunchAgent
 from plugin_bridge.daemon.services.service import Done, Service, this_service
@@ -38,15 +38,8 @@ def unit(folder: Path, manager: Manager, **environment: str) -> UserUnit:
     return UserUnit(manager, folder, lambda: COMMAND, lambda: environment)
 
 
-def parsed(definition: bytes) -> RawConfigParser:
-    parser = RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(definition.decode())
-    return parser
-
-
 def test_the_unit_says_what_systemd_documents(tmp_path: Path) -> None:
-    found = parsed(unit(tmp_path, Manager(), JACK_DEFAULT_SERVER="my 50% $5").definition())
+    found = UnitParser(unit(tmp_path, Manager(), JACK_DEFAULT_SERVER="my 50% $5").definition())
     service = found["Service"]
     assert service["Type"] == "notify"
     assert service["Restart"] == "on-failure"
@@ -58,12 +51,14 @@ def test_the_unit_says_what_systemd_documents(tmp_path: Path) -> None:
     assert found["Install"]["WantedBy"] == "default.target"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not at hand")
 def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     there = UserUnit(Manager(), tmp_path)  # with the real command: it must exist
     there.file.write_bytes(there.definition())
     done = subprocess.run(
-        ["systemd-analyze", "--user", "verify", str(there.file)], capture_output=True, text=True, timeout=60
+        [program("systemd-analyze"), "--user", "verify", str(there.file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     about_us = [line for line in done.stderr.splitlines() if NAME in line]
     # RestartSteps came with systemd 254; older ones say that they do not know it and go on

@@ -23,15 +23,23 @@ from contextlib import suppress
 from pathlib import Path
 
 
+class UnitParser(RawConfigParser):
+    """Reads a unit: keys may come twice, and their case counts."""
+
+    def __init__(self, unit: bytes) -> None:
+        super().__init__(strict=False)
+        self.read_string(unit.decode())
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 class FakeSupervisor:
     """Runs the unit from `with` to the end of the block. `started` and `ready` are clock seconds (monotonic)
     of each start and each word of readiness."""
 
     def __init__(self, unit: bytes, folder: Path, environment: Mapping[str, str]) -> None:
-        parser = RawConfigParser(strict=False)
-        parser.optionxform = str  # type: ignore[assignment, method-assign]
-        parser.read_string(unit.decode())
-        service = parser["Service"]
+        service = UnitParser(unit)["Service"]
         assert (service["Type"], service["Restart"]) == ("notify", "on-failure")
         self._command = [
             each.replace("$$", "$").replace("%%", "%") for each in shlex.split(service["ExecStart"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from fakes.programs import not_here
 
 SOURCE = Path(__file__).parents[1] / "fixtures" / "test_synth"
 DPF = Path("/usr/share/dpf/distrho")
@@ -38,10 +37,3 @@ def zam(name: str) -> Path:
     if not path.exists():
         not_here(f"{path} is missing (apt-get install zam-plugins)")
     return path
-
-
-def not_here(reason: str) -> None:
-    """Skip, or fail where everything has to be there."""
-    if os.environ.get("PLUGIN_BRIDGE_REQUIRE_LIVE") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

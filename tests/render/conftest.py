@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.vst3 import build_test_synth, not_here
+from fakes.programs import not_here
+from fakes.vst3 import build_test_synth
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from batches import write_duet
-from fakes.vst3 import not_here
+from fakes.programs import not_here
 
 from plugin_bridge.render import Output, make_plan, render_batch, write_sheet
 from plugin_bridge.render.plan import Failure

@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from plugin_bridge.duet.plan_queue import PlanQueue
-from plugin_bridge.duet.priority import ask_for_realtime
 from plugin_bridge.duet.sounding import Sounding
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
 from plugin_bridge.ports.clock import Clock, now
@@ -37,6 +36,7 @@ from plugin_bridge.ports.messages import (
     CONTROL_CHANGE,
     message_from_event,
 )
+from plugin_bridge.ports.priority import ask_for_realtime
 
 logger = logging.getLogger(__name__)
 

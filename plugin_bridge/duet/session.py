@@ -30,7 +30,6 @@ from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.pace import PaceStep
 from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.phrases import Mode
-from plugin_bridge.duet.priority import ask_for_favour
 from plugin_bridge.duet.recording import Recording
 from plugin_bridge.duet.report import Measurements, Report, spread
 from plugin_bridge.duet.scheduler import Scheduler, Sent
@@ -43,6 +42,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.fl_link import PERIOD
+from plugin_bridge.ports.priority import ask_for_favour
 from plugin_bridge.ports.wire import MidiPorts
 
 logger = logging.getLogger(__name__)

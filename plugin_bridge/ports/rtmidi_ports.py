@@ -27,6 +27,7 @@ from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START
+from plugin_bridge.ports.priority import ask_for_realtime
 from plugin_bridge.ports.rtmidi_objects import (
     Endpoint,
     ErrorLog,
@@ -149,6 +150,7 @@ class RtmidiPorts:
             raise BridgeError(f"MIDI port {self.output_name!r}: {self._lost}")
 
     def _read(self) -> None:
+        ask_for_realtime()
         next_look = self._clock() + WATCH_SECONDS
         try:
             for message, arrived in self._messages():

@@ -1,0 +1,37 @@
+"""Letting the threads that play run before others, where the system lets the user have that.
+
+On Linux the limits `rtprio` and `nice`, which audio users have. Python has one lock, and who sends waits for
+whoever holds it: were a thread that often holds it put aside for another program's sake, notes would leave
+late by as long as that takes. So all that play are real-time threads: those that send and receive, which
+sleep but for a few microseconds an event, and below them the one that plans. What they start is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+REALTIME, PLANNING = 5, 1
+"""Of SCHED_FIFO and SCHED_RR: below what audio servers use, above everything ordinary."""
+FAVOURED = -11
+"""Niceness; PipeWire's own."""
+
+
+def ask_for_realtime() -> None:
+    """Let the calling thread, which sends or receives, run as soon as it can."""
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME))
+
+
+def ask_for_favour() -> None:
+    """Let the calling thread, which computes, run before ordinary ones. Where niceness is a whole process's,
+    that is left."""
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PLANNING))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FAVOURED)

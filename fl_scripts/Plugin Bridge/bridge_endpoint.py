@@ -193,7 +193,7 @@ class Endpoint:
         self._ticked = self._now
         self._look_after_session()
         messages: list[bytes] = []
-        for _ in range(self.frames):
+        for _ in range(1 if self.as_control_changes else self.frames):
             frame = self._next_frame()
             if frame is None:
                 break

@@ -32,10 +32,13 @@ class HeldNotes:
         self._held = {}
         return count
 
-    def pay(self, note_off):
-        """Release what is owed by `note_off(channel, note)`, which says whether it could; the rest stays."""
-        for note, channel in list(self._owed):
+    def pay(self, note_off, most=MOST):
+        """Release up to `most` of what is owed by `note_off(channel, note)`, which says whether it could; the
+        rest stays. How many that were."""
+        paid = 0
+        for note, channel in list(self._owed)[:most]:
             if not note_off(channel, note):
                 break
             del self._owed[note, channel]
-        return not self._owed
+            paid += 1
+        return paid

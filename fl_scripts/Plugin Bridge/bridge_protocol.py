@@ -17,6 +17,8 @@ LONGEST_CC_PAYLOAD = 48
 """Bytes in a frame that goes as control changes, of which it then takes at most 70."""
 LONGEST_MESSAGES = 16000
 """Bytes of messages that continue over several frames; what is longer is thrown away."""
+MOST_MESSAGES = 16
+"""Messages that come together and are read; nobody sends more than one of a name."""
 
 SCRIPT, DAEMON = 0, 1
 """Who speaks."""
@@ -221,11 +223,13 @@ def write_message(name: str, /, **values: int | str | bytes) -> bytes:
 
 
 def read_messages(data: bytes, sender: int) -> list[Message]:
-    """The messages of `sender` in `data`. What is unknown or too short is left out, and what follows the
-    known fields of a message passed over: a later version may say more."""
+    """The messages of `sender` in `data`, the first MOST_MESSAGES. What is unknown or too short is left out,
+    and what follows the known fields of a message passed over: a later version may say more."""
     found = []
     at = 0
-    while at + 3 <= len(data):
+    for _ in range(MOST_MESSAGES):
+        if at + 3 > len(data):
+            break
         number, length = data[at], int.from_bytes(data[at + 1 : at + 3], "little")
         body, at = data[at + 3 : at + 3 + length], at + 3 + length
         if number not in MESSAGES or MESSAGES[number][1] != sender or len(body) < length:

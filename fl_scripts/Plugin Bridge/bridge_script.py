@@ -12,7 +12,7 @@ import time
 import bridge_fl
 from bridge_endpoint import MAC_FRAMES, WINDOWS_FRAMES, Endpoint
 from bridge_knobs import Knobs
-from bridge_notes import HeldNotes
+from bridge_notes import MOST, HeldNotes
 from bridge_protocol import PLAYING, RECORDING, SCRIPT, SONG_MODE, is_coded, write_message
 from bridge_runs import Runs
 
@@ -23,6 +23,9 @@ REPORT_STANDING = 0.1
 SETTLING = 0.3  # seconds after a change in which each tick has a report, for the first ones are worth most
 LISTEN_FIRST = 1.0  # seconds in which a program would be heard; before, no note is taken for the player's
 UNHEARD = 6.0  # seconds after which the user is told that the program does not hear the script
+RELEASES = 64  # notes that one callback releases at most; the rest follows in the next ones
+FORWARDED = 64  # the player's notes that the program is told of and has down at a time
+LONGEST_TEXT = 100  # characters
 PEDAL = 64
 _SPECIAL = frozenset((0, 6, 32, 38, 64, 96, 97, 98, 99, 100, 101))  # banks, parameters, the pedal
 
@@ -56,6 +59,7 @@ class Bridge:
         self._program = False  # was heard, so this is the input it plays into
         self._there = False  # is heard now
         self._heard_us = 0.0  # when it last did
+        self._may_release = RELEASES  # in this callback
         self._forwarded = {}  # the player's notes, told to the program: (status channel, note)
         self._playing = False
         self._told = None  # of the transport, what is told at once when it changes
@@ -73,19 +77,23 @@ class Bridge:
         status = event.status
         if status == 0xF0:
             self.hear_sysex(event)
-        elif 0x80 <= status <= 0xEF:
+            return
+        self._may_release = RELEASES
+        if 0x80 <= status <= 0xEF:
             self._hear_short(event, status, event.data1, event.data2)
 
     def hear_sysex(self, event):
         """A SysEx message. FL versions differ in where they tell it, and to hear it twice does no harm."""
+        self._may_release = RELEASES
         if event.sysex is not None and self._hear_link(bytes(event.sysex)):
             event.handled = True
 
     def idle(self):
         """About every 20 ms."""
         now = self._clock()
+        self._may_release = RELEASES
         self._watch_program(now)
-        self._notes.pay(bridge_fl.note_off)
+        self._pay()
         try:
             state = bridge_fl.read_transport()
             if state is not None:
@@ -99,6 +107,7 @@ class Bridge:
     def project(self, status):
         """FL begins to load a project, or has done so."""
         self._loading = status == LOADING
+        self._may_release = RELEASES
         if self._loading:
             self._release("project")
         else:
@@ -106,7 +115,8 @@ class Bridge:
         self._tell_project()
 
     def close(self, reason):
-        """Release what sounds, and say goodbye."""
+        """Release what sounds, and say goodbye. No callback need follow, so this one releases all."""
+        self._may_release = MOST
         try:
             self._release(reason)
             self._release_forwarded()
@@ -139,13 +149,19 @@ class Bridge:
         if kind in (0x80, 0x90):
             self._forwarded.pop(key, None)
             if kind == 0x90 and data2 > 0:
+                if len(self._forwarded) == FORWARDED:
+                    self._forget_forwarded(next(iter(self._forwarded)))
                 self._forwarded[key] = True
         bridge_fl.send_short(status, data1, data2)
 
     def _release_forwarded(self):
-        for channel, note in self._forwarded:
-            bridge_fl.send_short(0x80 | channel, note, 64)
-        self._forwarded = {}
+        for key in list(self._forwarded):
+            self._forget_forwarded(key)
+
+    def _forget_forwarded(self, key):
+        channel, note = key
+        del self._forwarded[key]
+        bridge_fl.send_short(0x80 | channel, note, 64)
 
     def _hear_link(self, message):
         now = self._clock()
@@ -199,9 +215,13 @@ class Bridge:
         """Release the partner's notes; the player's are the player's."""
         if self._program:
             count = self._notes.owe_all()
-            self._notes.pay(bridge_fl.note_off)
+            self._pay()
             if count:
                 self._endpoint.send("released", reason=reason, notes=count)
+
+    def _pay(self):
+        """Release what is owed, as far as this callback may."""
+        self._may_release -= self._notes.pay(bridge_fl.note_off, self._may_release)
 
     def _report(self, state, now):
         """Post what is to be told in this tick, if anything."""
@@ -259,7 +279,7 @@ class Bridge:
     def _tell_all(self):
         """A session has begun: all that is told once."""
         host, api, port = bridge_fl.versions()
-        self._endpoint.send("hello", script=VERSION, host=host, api=api, port=port)
+        self._endpoint.send("hello", script=VERSION, host=host[:LONGEST_TEXT], api=api, port=port)
         self._tell_project()
         self._channel = self._told = None
 
@@ -270,7 +290,7 @@ class Bridge:
         channel = bridge_fl.selected_channel()
         if channel not in (None, self._channel) and self._endpoint.linked:
             self._channel = channel
-            self._endpoint.send("channel", index=channel[0], name=channel[1][:100])
+            self._endpoint.send("channel", index=channel[0], name=channel[1][:LONGEST_TEXT])
 
     def _send(self, messages):
         for message in messages:

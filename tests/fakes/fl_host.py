@@ -18,11 +18,14 @@ import sys
 import threading
 import time as real_time
 import types
+from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
+
+from fakes.fl_costs import Costs
 
 IDLE = 0.02
 SCRIPT = Path(__file__).parents[2] / "fl_scripts" / "Plugin Bridge"
@@ -83,15 +86,6 @@ class Played:
         return (sixteenths - round(sixteenths)) * 15 / self.tempo
 
 
-@dataclass
-class Took:
-    """How long a callback took, seconds: by the clock, and of the processor's time. What the machine gives
-    to others meanwhile is in the first and not in the second."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-
 class HostOptions(TypedDict, total=False):
     """How an `FlHost` may differ from the usual one."""
 
@@ -112,6 +106,9 @@ class FlHost:
     the Port number of the output (None: there is none), `port` the input's. `sysex_out` False: dropped, as
     Wine does. `sysex_callback` says which callback gets SysEx: versions differ. `buffer` (seconds) is the
     step in which the song moves.
+
+    `course` has (time, quarter notes, beats a minute; 0 while it stands) for each step of time, one after the
+    other. `beside` is called once a tick and measured as the callbacks are (`costs`).
     """
 
     def __init__(
@@ -156,8 +153,10 @@ class FlHost:
         self.printed: list[str] = []
         self.escaped: list[str] = []
         self.refused = 0
-        self.sent_in_tick: list[int] = []
-        self.took: dict[str, Took] = {}  # by callback
+        self.sent_in_tick = array("L")
+        self.costs = Costs()
+        self.beside: Callable[[], None] | None = None
+        self.course = array("d")
         self._beat: int | None = None
         self._struck_on: dict[tuple[int, int], int] = {}
         self._sysex_in_tick = self._sent = 0
@@ -214,11 +213,14 @@ class FlHost:
         if message[0] == 0xF0 and not self.sysex_in:
             return
         event = Event(message, 2 | (0 if self._unsafe() else 4))
+        self.costs.work.received = len(message)
         for name in self._chain(message[0]):
             self._call(name, event)
             if event.handled:
-                return
-        self._play(message, self.time if arrived is None else arrived)
+                break
+        else:
+            self._play(message, self.time if arrived is None else arrived)
+        self.costs.work.received = 0
 
     def advance(self, seconds: float) -> None:
         """Let time pass: the song moves, and the idle loop comes every 20 ms."""
@@ -229,6 +231,10 @@ class FlHost:
             self.idle()
         self._pass(end - self.time)
 
+    def miss_rounds(self, time: float) -> None:
+        """Nobody came to the idle loop before `time`: the rounds until then are not made up for."""
+        self._idle_at = max(self._idle_at, time)
+
     def idle(self) -> None:
         """One round of the idle loop."""
         self.sent_in_tick.append(self._sent)
@@ -237,6 +243,8 @@ class FlHost:
             return
         self._indicate_beat()
         self._call("OnIdle")
+        if self.beside is not None:
+            self.costs.measure("beside", self.beside)
 
     def play(self) -> None:
         self.playing = True
@@ -262,7 +270,7 @@ class FlHost:
     def assert_within_budget(self, seconds: float) -> None:
         """Of a hundred calls of a callback 99 took no longer of the processor's time. The last one is left to
         whatever else the machine does."""
-        slow = {name: sorted(took.cpu)[int(0.99 * len(took.cpu))] for name, took in self.took.items()}
+        slow = {name: sorted(took.cpu)[int(0.99 * len(took.cpu))] for name, took in self.costs.took.items()}
         assert max(slow.values(), default=0.0) <= seconds, slow
 
     # inside
@@ -271,14 +279,14 @@ class FlHost:
         function = self._namespace.get(name)
         if function is None:
             return
-        began, began_cpu = real_time.perf_counter(), real_time.thread_time()
-        try:
-            function(*values)
-        except BaseException as error:
-            self.escaped.append(f"{name}: {type(error).__name__}: {error}")
-        took = self.took.setdefault(name, Took())
-        took.cpu.append(real_time.thread_time() - began_cpu)
-        took.wall.append(real_time.perf_counter() - began)
+
+        def act() -> None:
+            try:
+                function(*values)
+            except BaseException as error:
+                self.escaped.append(f"{name}: {type(error).__name__}: {error}")
+
+        self.costs.measure(name, act)
 
     def _chain(self, status: int) -> Iterable[str]:
         yield "OnMidiIn"
@@ -306,12 +314,12 @@ class FlHost:
 
     def _pass(self, seconds: float) -> None:
         self.time += seconds
-        if not self.playing:
-            return
-        self.ticks += seconds * self.tempo * self.quarter / 60
-        start, end = self._loop()
-        if end > start >= 0 and self.ticks >= end:
-            self.ticks = start + (self.ticks - end) % (end - start)
+        if self.playing:
+            self.ticks += seconds * self.tempo * self.quarter / 60
+            start, end = self._loop()
+            if end > start >= 0 and self.ticks >= end:
+                self.ticks = start + (self.ticks - end) % (end - start)
+        self.course.extend((self.time, self.position(), self.tempo * self.playing))
 
     def _loop(self) -> tuple[int, int]:
         return self.selection if self.song_mode else (0, self.pattern_beats * self.quarter)
@@ -345,6 +353,7 @@ class FlHost:
         if self.importing:
             self._change()
         self._sent += 1
+        self.costs.work.sent += 1
         if message[0] == 0xF0:
             framed = message[-1] == 0xF7 and len(message) > 2
             most = 8 if self.platform == "darwin" else 1
@@ -393,6 +402,7 @@ class FlHost:
 
         def note_on(index: int, note: int, velocity: int, channel: int = -1) -> None:
             self._change()
+            self.costs.work.released += not velocity
             sounding = self.channels[index].sounding
             if velocity:
                 sounding[note] = velocity
@@ -474,6 +484,7 @@ class LiveFl:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> LiveFl:
+        self.host.costs.listen()
         with self.lock:
             self.host.start()
         self.ports.listen(self._hear)
@@ -484,11 +495,14 @@ class LiveFl:
         self._done.set()
         self._thread.join()
         self.ports.listen(None)
+        self.host.costs.close()
 
     def now(self, act: Callable[[FlHost], Any] | None = None) -> float:
         """Bring the host to this moment and `act` on it; the moment, in seconds of `perf_counter`."""
         with self.lock:
-            self.host.advance(max(real_time.perf_counter() - self.host.time, 0.0))
+            present = real_time.perf_counter()
+            self.host.miss_rounds(present)
+            self.host.advance(max(present - self.host.time, 0.0))
             if act is not None:
                 act(self.host)
             return self.host.time

@@ -171,8 +171,8 @@ def test_notes_are_released_where_they_were_struck_and_once() -> None:
     notes.struck(1, 64)
     notes.released(64)
     assert notes.owe_all() == 2
-    assert notes.pay(lambda channel, note: offs.append((channel, note)) or True)
-    assert notes.pay(lambda channel, note: offs.append((channel, note)) or True)
+    assert notes.pay(lambda channel, note: offs.append((channel, note)) or True) == 2
+    assert notes.pay(lambda channel, note: offs.append((channel, note)) or True) == 0
     assert offs == [(1, 60), (2, 60)]
     assert len(notes) == 0
 
@@ -182,7 +182,17 @@ def test_what_cannot_be_released_now_stays_owed() -> None:
     for note in range(40, 44):
         notes.struck(0, note)
     notes.owe_all()
-    assert not notes.pay(lambda channel, note: note < 42 and not offs.append(note))
-    assert not notes.pay(lambda channel, note: False)
-    assert notes.pay(lambda channel, note: not offs.append(note))
+    assert notes.pay(lambda channel, note: note < 42 and not offs.append(note)) == 2
+    assert notes.pay(lambda channel, note: False) == 0
+    assert notes.pay(lambda channel, note: not offs.append(note)) == 2
     assert offs == [40, 41, 42, 43]
+
+
+def test_no_more_are_released_at_a_time_than_asked_for_and_the_first_come_first() -> None:
+    notes, offs = NOTES.HeldNotes(), []
+    for note in range(5):
+        notes.struck(0, note)
+    notes.owe_all()
+    counts = [notes.pay(lambda channel, note: not offs.append(note), 2) for _ in range(4)]
+    assert counts == [2, 2, 1, 0]
+    assert offs == [0, 1, 2, 3, 4]

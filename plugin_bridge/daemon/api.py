@@ -55,6 +55,9 @@ def make_app(control: Control, hosts: Collection[str], token: str, page: dict[st
         body = await _object(request, "control")
         return JSONResponse(control.learn(body["control"]))
 
+    async def learned(request: Request) -> Response:
+        return JSONResponse(await control.learned(request.path_params["name"]))
+
     async def forget_knob(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(control.forget_knob, request.path_params["name"]))
 
@@ -114,6 +117,7 @@ def make_app(control: Control, hosts: Collection[str], token: str, page: dict[st
             ("PUT", "/api/controls/{name}", set_control),
             ("GET", "/api/knobs", knobs),
             ("PUT", "/api/learning", learn),
+            ("GET", "/api/learning/{name}", learned),
             ("DELETE", "/api/knobs/{name}", forget_knob),
             ("GET", "/api/styles", styles),
             ("PUT", "/api/style", set_style),

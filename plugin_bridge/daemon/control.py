@@ -6,10 +6,12 @@ files; the rest takes well under a millisecond, but for `metrics`, which grows t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from plugin_bridge.ports.connections import LONGEST_PATTERN, Direction, check_pa
 from plugin_bridge.ports.patch_view import Patches
 
 _Json = dict[str, Any]
+
+LEARNING_SECONDS = 5.0
+"""After which who waits for a knob is told that it has not moved yet."""
 
 
 class Control:
@@ -110,6 +115,16 @@ class Control:
         if name is not None:
             self.bridge.playing()  # while no duet is played nobody hears a knob
         self.bridge.knobs.learn(name)
+        return self.knobs()
+
+    async def learned(self, name: str) -> _Json:
+        """What was learned: as soon as the knob of this control is not waited for any more, or after
+        LEARNING_SECONDS."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        knobs, wanted = self.bridge.knobs, control(name).name
+        with knobs.watched(lambda: loop.call_soon_threadsafe(changed.set)), suppress(TimeoutError):
+            if knobs.learning == wanted:
+                await asyncio.wait_for(changed.wait(), LEARNING_SECONDS)
         return self.knobs()
 
     def forget_knob(self, name: str) -> _Json:

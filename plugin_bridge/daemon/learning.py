@@ -1,8 +1,4 @@
-"""`ctl learn`: a person moves a knob, and the daemon says which it was.
-
-It is asked again and again whether it has been moved: a request that stays open until then would keep one of
-the daemon's threads, and its end, waiting for a person.
-"""
+"""`ctl learn`: a person moves a knob, and the daemon says which it was."""
 
 from __future__ import annotations
 
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds that a person has to find the knob."""
-LOOK = 0.1
 
 
 @click.command()
@@ -55,23 +50,22 @@ def learn(name: str | None, listed: bool, forget: str | None, as_json: bool) -> 
                 click.echo(f"{row['control']}: controller {row['number']} on channel {row['channel']}")
 
 
-def learn_knob(
-    client: Client, name: str, tell: Callable[[str], None], wait: Callable[[float], object] = time.sleep
-) -> None:
-    """Have the daemon learn the control `name`, and return when it has. BridgeError when nothing is moved in
-    time, or another control is to be learned instead; then nothing is learned, whatever moves later."""
+def learn_knob(client: Client, name: str, tell: Callable[[str], None], patience: float = PATIENCE) -> None:
+    """Have the daemon learn the control `name`, and return when it has. BridgeError when nothing is moved
+    within `patience` seconds or so, or another control is to be learned instead; then nothing is learned,
+    whatever moves later."""
     client.put("/api/learning", control=name)
     tell(f"move the knob, or press the button, for {name}")
+    end = time.monotonic() + patience
     try:
-        for _ in range(round(PATIENCE / LOOK)):
-            learning = client.get("/api/knobs")["learning"]
+        while time.monotonic() < end:
+            learning = client.get(f"/api/learning/{name}")["learning"]  # it answers when that changes
             if learning is None:
                 return
             if learning != name:
                 raise BridgeError(f"{learning} is learned instead of {name}")
-            wait(LOOK)
         raise BridgeError(
-            f"nothing was moved within {PATIENCE:.0f} s: is the controller connected (plugin-bridge ports), "
+            f"nothing was moved within {patience:.0f} s: is the controller connected (plugin-bridge ports), "
             "and does it send control changes?"
         )
     except BaseException:

@@ -69,7 +69,7 @@ async def _tell(socket: WebSocket, control: Control, listening: asyncio.Task[Non
         if time >= next_state:
             next_state = time + STATE_SECONDS
             frame |= _changed(told, _slow(control))
-        frame |= _changed(told, {"values": control.values()})
+        frame |= _changed(told, {"values": control.values(), "knobs": control.knobs()})
         await socket.send_text(json.dumps(frame, separators=(",", ":")))
         await asyncio.sleep(FRAME_SECONDS)
 

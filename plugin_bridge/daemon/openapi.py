@@ -108,6 +108,11 @@ def description() -> dict[str, Any]:
         "/api/learning": {"put": _operation(
             "Learn the next knob that moves for a control; null: do not learn", "Knobs", 400, 415, 503,
             body=_body(control={"enum": [row.name for row in TABLE] + [None]}))},
+        "/api/learning/{name}": {"get": {
+            **_operation("Answers when the knob of this control is not waited for any more, or after some "
+                         "seconds", "Knobs", 400),
+            "parameters": [{"name": "name", "in": "path", "required": True,
+                            "schema": {"enum": [row.name for row in TABLE]}}]}},
         "/api/knobs/{name}": {"delete": {
             **_operation("No knob stands for this control any more", "Knobs", 404),
             "parameters": [{"name": "name", "in": "path", "required": True,

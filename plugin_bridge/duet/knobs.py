@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Knobs:
         self._path = path
         self._knobs = {} if path is None else read_knobs(path)
         self._learning: str | None = None
+        self._watchers: tuple[Callable[[], object], ...] = ()
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._keeper: threading.Thread | None = None
 
@@ -76,6 +78,19 @@ class Knobs:
         """The next knob that moves is for the control `name`; None: do not learn. BridgeError for a control
         that is not there."""
         self._learning = None if name is None else control(name).name
+        self._tell_watchers()
+
+    @contextmanager
+    def watched(self, changed: Callable[[], object]) -> Iterator[None]:
+        """Meanwhile `changed` is called whenever a control begins or ends to be learned, in the thread that
+        makes it so; it must return at once."""
+        with self._lock:
+            self._watchers += (changed,)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers = tuple(each for each in self._watchers if each is not changed)
 
     def forget(self, name: str) -> None:
         """No knob stands for the control any more. BridgeError where none did."""
@@ -110,8 +125,13 @@ class Knobs:
             self._knobs[name] = knob
         self._keeper = threading.Thread(target=self._keep, name="knobs")  # files are slow
         self._keeper.start()
+        self._tell_watchers()
         self.on_learned(name, knob)
         return None
+
+    def _tell_watchers(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def _keep(self) -> None:
         if self._path is None:

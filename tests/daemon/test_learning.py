@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -79,8 +80,12 @@ def test_what_cannot_be_is_refused(
 def test_ctl_learns_lists_and_forgets(running: Running) -> None:
     assert "nothing was learned yet" in ctl("--list")
     told: list[str] = []
-    client = Client(running.daemon.folders)
-    learn_knob(client, "mute", told.append, wait=lambda seconds: turn(running, 40, 127))
+
+    def person(text: str) -> None:
+        told.append(text)
+        threading.Timer(0.2, turn, (running, 40, 127)).start()
+
+    learn_knob(Client(running.daemon.folders), "mute", person)
     assert told == ["move the knob, or press the button, for mute"]
     assert ctl("--list") == "mute: controller 40 on channel 4\n"
     assert json.loads(ctl("--list", "--json")) == [{"control": "mute", "channel": 4, "number": 40}]
@@ -90,8 +95,8 @@ def test_ctl_learns_lists_and_forgets(running: Running) -> None:
 
 def test_where_nothing_is_moved_nothing_is_learned_whatever_moves_later(running: Running) -> None:
     client = Client(running.daemon.folders)
-    with pytest.raises(BridgeError, match="nothing was moved within 30 s"):
-        learn_knob(client, "density", lambda text: None, wait=lambda seconds: None)
+    with pytest.raises(BridgeError, match="nothing was moved within 0 s"):
+        learn_knob(client, "density", lambda text: None, patience=0.0)
     turn(running, 41, 1)
     assert running.ask("GET", "/api/knobs").json == {"knobs": [], "learning": None}
 
@@ -99,9 +104,16 @@ def test_where_nothing_is_moved_nothing_is_learned_whatever_moves_later(running:
 def test_two_who_learn_at_once_are_told(running: Running) -> None:
     client = Client(running.daemon.folders)
     with pytest.raises(BridgeError, match="density is learned instead of mute"):
-        learn_knob(
-            client, "mute", lambda text: None, wait=lambda _: client.put("/api/learning", control="density")
-        )
+        learn_knob(client, "mute", lambda _: client.put("/api/learning", control="density"))
+
+
+def test_who_waits_for_a_knob_asks_once_and_is_answered_when_it_moves(running: Running) -> None:
+    assert running.ask("GET", "/api/learning/mute").json["learning"] is None  # at once: nobody learns it
+    assert running.ask("GET", "/api/learning/volume").status == 400
+    running.ask("PUT", "/api/learning", {"control": "mute"})
+    threading.Timer(0.2, turn, (running, 44, 1)).start()
+    answer = running.ask("GET", "/api/learning/mute").json
+    assert answer == {"knobs": [{"control": "mute", "channel": 4, "number": 44}], "learning": None}
 
 
 @pytest.mark.parametrize("arguments", [(), ("mute", "--list"), ("--list", "--forget", "mute")])

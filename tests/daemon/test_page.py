@@ -104,6 +104,45 @@ def test_a_control_changes_the_daemon_and_the_daemon_the_control(page: Any, runn
     assert wait_for(lambda: running.daemon.control.values()["mode"] == 0)
 
 
+def test_a_knob_is_learned_by_the_keyboard_cancelled_and_forgotten(page: Any, running: Running) -> None:
+    def button(name: str) -> Any:
+        return page.find_element(By.ID, f"{name}-density")
+
+    def said() -> str:
+        output = "return document.querySelector('.learner:has(#learn-density) output').value"
+        return str(page.execute_script(output))
+
+    def told() -> Any:
+        return running.ask("GET", "/api/knobs").json
+
+    assert (button("learn").text, said()) == ("Learn", "")
+    assert not button("forget").is_displayed()
+    button("learn").send_keys(Keys.ENTER)
+    assert wait_for(lambda: said() == "turn a knob …")
+    assert told()["learning"] == "density"
+    assert button("learn").accessible_name == "Cancel learning a knob for density"
+    button("learn").send_keys(Keys.SPACE)
+    assert wait_for(lambda: said() == "")
+    assert told() == {"knobs": [], "learning": None}
+    button("learn").send_keys(Keys.ENTER)
+    assert wait_for(lambda: said() == "turn a knob …")
+    play(running, b"\xb2\x4d\x21")
+    learned = "controller 77, channel 3"
+    assert wait_for(lambda: said() == learned)
+    assert told()["knobs"] == [{"control": "density", "channel": 3, "number": 77}]
+    page.refresh()
+    assert wait_for(lambda: page.find_elements(By.ID, "forget-density") and said() == learned)
+    button("forget").send_keys(Keys.ENTER)
+    assert wait_for(lambda: said() == "")
+    assert told() == {"knobs": [], "learning": None}
+    assert page.switch_to.active_element.get_attribute("id") == "learn-density"
+
+
+def test_every_control_of_the_table_can_be_learned_on_the_page(page: Any, running: Running) -> None:
+    for row in running.ask("GET", "/api/controls").json["controls"]:
+        assert page.find_element(By.ID, f"learn-{row['name']}").is_displayed()
+
+
 def test_panic_by_the_button_and_by_the_keyboard(page: Any, running: Running) -> None:
     out = running.system.log["output", "Plugin Bridge Out"]
     for press in (

@@ -7,7 +7,11 @@ import { Roll } from "./roll.js";
 
 const at = (id) => document.getElementById(id);
 const roll = new Roll(at("roll"), at("chord"));
-const controls = new Controls(at("controls"), at("modes"), (name, value) => act(() => ask("PUT", `/api/controls/${name}`, { value })));
+const controls = new Controls(at("controls"), at("modes"), {
+  set: (name, value) => act(() => ask("PUT", `/api/controls/${name}`, { value })),
+  learn: (control) => act(() => ask("PUT", "/api/learning", { control })),
+  forget: (name) => act(() => ask("DELETE", `/api/knobs/${name}`)),
+});
 let noteTimer;
 
 function note(text) {
@@ -90,6 +94,7 @@ function onFrame(frame) {
   if (frame.ports) showPorts(at("ports"), frame.ports, connect);
   if ("metrics" in frame) showLatency(at("histogram"), at("percentiles"), at("process"), frame.metrics);
   if (frame.values) controls.show(frame.values);
+  if (frame.knobs) controls.showKnobs(frame.knobs);
 }
 
 async function onState(connected, unknown) {

@@ -1,10 +1,16 @@
 // Inputs made from the control table, and kept as the daemon has them.
 
 export class Controls {
-  constructor(place, modes, set) {
+  // `set` is called with a control's name and value, `learn` with the name of the control whose knob is to be
+  // learned (null: none), `forget` with that of the one whose knob is to be forgotten.
+  constructor(place, modes, { set, learn, forget }) {
     this.place = place;
     this.modes = modes;
     this.set = set;
+    this.learn = learn;
+    this.forget = forget;
+    this.learners = new Map();
+    this.known = { knobs: [], learning: null };
     this.inputs = new Map();
     this.later = new Map();        // what is shown when the user has let go
     this.touched = new Map();      // when the user last touched it: what comes from the daemon waits a little
@@ -14,18 +20,19 @@ export class Controls {
     this.rows = new Map(rows.map((row) => [row.name, row]));
     this.place.replaceChildren();
     this.modes.replaceChildren();
+    this.learners.clear();
     for (const row of rows) {
-      if (row.kind === "trigger") continue;
       if (row.name === "mode") this.radios(row);
-      else this.place.append(this.one(row));
+      else this.place.append(row.kind === "trigger" ? this.trigger(row) : this.one(row));
     }
+    this.showKnobs(this.known);
     this.show(Object.fromEntries(rows.map((row) => [row.name, row.value])));
   }
 
   show(values) {
     for (const [name, value] of Object.entries(values)) {
       const row = this.rows?.get(name);
-      if (!row || value === null) continue;
+      if (!row || value === null || row.kind === "trigger") continue;
       const still = 600 - (performance.now() - (this.touched.get(name) ?? -1e9));
       if (still > 0) {
         clearTimeout(this.later.get(name));
@@ -51,6 +58,43 @@ export class Controls {
       label.append(input, ` ${choice}`);
       this.modes.append(label);
     }
+    this.modes.append(this.learner(row));
+  }
+
+  trigger(row) {
+    const box = document.createElement("div"), name = document.createElement("span"), hint = document.createElement("small");
+    box.className = "control";
+    name.textContent = row.name;
+    hint.textContent = row.what;
+    box.append(name, hint, this.learner(row));
+    return box;
+  }
+
+  // The knob that was learned for a control, with the buttons to learn another one and to forget it.
+  learner(row) {
+    const box = document.createElement("span"), said = document.createElement("output");
+    const learn = document.createElement("button"), forget = document.createElement("button");
+    const name = row.name.replaceAll("_", " ");
+    box.className = "learner";
+    Object.assign(learn, { type: "button", id: `learn-${row.name}` });
+    Object.assign(forget, { type: "button", id: `forget-${row.name}`, textContent: "Forget", ariaLabel: `Forget the knob for ${name}` });
+    learn.addEventListener("click", () => this.learn(this.known.learning === row.name ? null : row.name));
+    forget.addEventListener("click", () => { learn.focus(); this.forget(row.name); });
+    box.append(learn, said, forget);
+    this.learners.set(row.name, { name, learn, said, forget });
+    return box;
+  }
+
+  showKnobs(known) {
+    this.known = known;
+    const knobs = new Map(known.knobs.map((knob) => [knob.control, knob]));
+    for (const [control, { name, learn, said, forget }] of this.learners) {
+      const knob = knobs.get(control), learning = known.learning === control;
+      learn.textContent = learning ? "Cancel" : "Learn";
+      learn.ariaLabel = learning ? `Cancel learning a knob for ${name}` : `Learn a knob for ${name}`;
+      said.value = learning ? "turn a knob …" : knob ? `controller ${knob.number}, channel ${knob.channel}` : "";
+      forget.hidden = learning || !knob;
+    }
   }
 
   one(row) {
@@ -67,17 +111,17 @@ export class Controls {
     if (row.kind === "switch") {
       input.type = "checkbox";
       input.addEventListener("change", () => this.change(row, input.checked));
-      box.append(label, input, hint);
+      box.append(label, input, hint, this.learner(row));
     } else if (row.kind === "choice") {
       for (const choice of row.choices) input.append(new Option(choice.replaceAll("_", " "), choice));
       input.addEventListener("change", () => this.change(row, input.value));
-      box.append(label, output, input, hint);
+      box.append(label, output, input, hint, this.learner(row));
     } else {
       const whole = row.kind === "whole number";
       Object.assign(input, { type: "range", min: row.low, max: row.high, step: whole ? 1 : (row.high - row.low) / 200 });
       input.addEventListener("input", () => { output.value = format(Number(input.value)); this.change(row, Number(input.value)); });
       input.addEventListener("dblclick", () => { input.value = row.default; input.dispatchEvent(new Event("input")); });
-      box.append(label, output, input, hint);
+      box.append(label, output, input, hint, this.learner(row));
     }
     this.inputs.set(row.name, { input, output });
     return box;

@@ -75,7 +75,7 @@ class Offline:
 
 def _build(
     engine: Engine, settings: SessionSettings, time: VirtualTime, world: World, tape: Tape,
-    send: Callable[[bytes], None] = lambda message: None,
+    send: Callable[[bytes], None] = lambda message: None, scheduler_type: type[Scheduler] = Scheduler,
 ) -> Offline:  # fmt: skip
     around = Surroundings(settings.chart, settings.metre_at, settings.hears_chords, settings.tempo)
     around.began = time.time
@@ -87,7 +87,7 @@ def _build(
         recording.sent(each)
         echo.sent(each.event, each.due)
 
-    scheduler = Scheduler(send, clock=time.now, on_sent=on_sent, threaded=False)
+    scheduler = scheduler_type(send, clock=time.now, on_sent=on_sent, threaded=False)
     time.scheduler = scheduler
     partner, conductor = assemble(
         stream, scheduler, world, around, settings, measurements, recording, tape, echo, posted.append,
@@ -139,9 +139,12 @@ def simulate(
     return duet
 
 
-def replay(engine: Engine, settings: SessionSettings, tape: Tape) -> Offline:
+def replay(
+    engine: Engine, settings: SessionSettings, tape: Tape, scheduler_type: type[Scheduler] = Scheduler
+) -> Offline:
     """Play a session again from its tape: every decision falls as it fell. BridgeError for a tape that is
-    damaged or not whole, or that some other session wrote."""
+    damaged or not whole, or that some other session wrote. A `scheduler_type` of one's own sees all that is
+    planned."""
     if not tape.whole:
         raise BridgeError("cannot be played again: its session was too long, or something failed in it")
     if not tape.readings:
@@ -149,7 +152,7 @@ def replay(engine: Engine, settings: SessionSettings, tape: Tape) -> Offline:
     inputs = deque(tape.each_input())
     time = VirtualTime(tape.readings[0])
     world = Replayed(tape, time.move_to, position=1)
-    duet = _build(engine, settings, time, world, Tape())
+    duet = _build(engine, settings, time, world, Tape(), scheduler_type=scheduler_type)
     try:
         while True:
             while inputs and inputs[0].position == world.position:

@@ -48,13 +48,15 @@ _Row = list[float]
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A session as it was. `sent` are the partner's events by when they were due, the latest minutes."""
+    """A session as it was. `sent` are the partner's events by when they were due, the latest minutes, and
+    `late` how many seconds after that each of them left (nothing in takes of earlier versions)."""
 
     settings: SessionSettings
     tape: Tape
     style: str
     styles: tuple[str, ...]
     sent: tuple[_Row, ...]
+    late: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def save_take(
     write_midi(clip, midi)
     readings = array("d", tape.readings)
     signals = array("q", tape.signals)
+    left = [each for each in sent if each.due < tape.reached]
     if sys.byteorder == "big":
         readings.byteswap()
         signals.byteswap()
@@ -109,7 +112,8 @@ def save_take(
         "styles": [each.name for each in settings.styles],
         "settings": _settings_to_json(settings),
         "reached": tape.reached,
-        "sent": [_row(each.event, each.due) for each in sent if each.due < tape.reached],
+        "sent": [_row(each.event, each.due) for each in left],
+        "late": [round(each.lateness, 6) for each in left],
     }
     with (
         atomic_path(folder / f"{name}.take") as temporary,
@@ -139,6 +143,7 @@ def load_take(path: Path) -> Take:
             raise BridgeError(f"{path}: a take of another version of the program")
         settings = _settings_from_json(description["settings"])
         sent = tuple([float(value) for value in row] for row in description["sent"])
+        late = tuple(float(value) for value in description.get("late", ()))
         style, styles = str(description["style"]), tuple(str(name) for name in description["styles"])
         tape = Tape(readings, inputs, signals, bool(description["whole"]), float(description["reached"]))
         for _ in tape.each_input():
@@ -153,7 +158,7 @@ def load_take(path: Path) -> Take:
     if sys.byteorder == "big":
         readings.byteswap()
         signals.byteswap()
-    return Take(settings, tape, style, styles, sent)
+    return Take(settings, tape, style, styles, sent, late)
 
 
 def replay_take(take: Take, engine: Engine, styles: Sequence[Style] = ()) -> Comparison:

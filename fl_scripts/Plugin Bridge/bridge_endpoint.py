@@ -38,7 +38,9 @@ SCRIPT_SILENCE = 1.0
 RESEND = 0.25
 """Seconds without an acknowledgement after which frames are sent again."""
 BROKEN = 2.0
-"""Seconds without progress after which a session is given up for a new one, and the coding changed."""
+"""Seconds without progress after which a session is given up for a new one, and SysEx for control changes."""
+SEARCH = 3.0
+"""Seconds without anyone after which the script changes the coding, too, to and fro."""
 TICK = 0.02
 """Seconds between two calls of FL Studio's OnIdle, about."""
 WINDOWS_FRAMES, MAC_FRAMES = 1, 8
@@ -67,6 +69,8 @@ class Endpoint:
         self._now = float("-inf")
         self._heard = self._heard_anyone = self._sent = self._ticked = self._now
         self._unlinked_since: float | None = None
+        self._hears = False  # anyone, lately
+        self._searching = False  # the coding was changed where nobody was heard
         self._datagram: bytes | None = None
         self._urgent = False
         self._queue: dict[str, bytes] = {}
@@ -213,11 +217,25 @@ class Endpoint:
         if self._flight and self._now - self._progress > BROKEN and self.hears(self._now):
             self._reset()
             self.own = self._new_id()
-        if self.linked or self._now - self._heard_anyone > BROKEN:
-            self._unlinked_since = None
-        elif self._unlinked_since is None:
+        self._choose_coding()
+
+    def _choose_coding(self) -> None:
+        """Whoever hears another and is not heard changes the coding. Where nobody is heard, SysEx may come
+        through in neither direction: then the script changes it, so that the program hears somebody. The
+        program does not, for what it plays into may be no script's input, and take control changes for a
+        knob's. Control changes are kept up for longer than SysEx, so that both ends come to speak them at a
+        time."""
+        hears = self._now - self._heard_anyone <= BROKEN
+        if self._searching and hears:
+            self._searching = self.as_control_changes = False
+        if self.linked or hears != self._hears or not (hears or self.role == SCRIPT):
+            self._unlinked_since, self._hears = None, hears
+            return
+        if self._unlinked_since is None:
             self._unlinked_since = self._now
-        elif self._now - self._unlinked_since > BROKEN:
+        kept = SEARCH if not hears else 2 * BROKEN if self.as_control_changes else BROKEN
+        if self._now - self._unlinked_since > kept:
+            self._searching = not hears
             self.as_control_changes = not self.as_control_changes
             self._unlinked_since = self._now
 

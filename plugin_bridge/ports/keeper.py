@@ -33,6 +33,7 @@ from plugin_bridge.ports.connections import Connections
 from plugin_bridge.ports.frames import Frame, Kind, connections_from, value_frame, view_value
 from plugin_bridge.ports.patchbay import Patchbay
 from plugin_bridge.ports.port_system import PortSystem, RtmidiSystem
+from plugin_bridge.ports.priority import ask_for_realtime
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger("plugin_bridge.ports.keeper")  # the module runs as __main__
@@ -75,6 +76,7 @@ def _leave() -> None:
 
 
 def _serve(channel: Channel, patchbay: Patchbay) -> None:
+    ask_for_realtime()
     alive_at = now()
     while (frames := channel.receive(max(alive_at - now(), 0.0))) is not None:
         for frame in frames:

@@ -27,6 +27,7 @@ from plugin_bridge.ports.frames import Frame, Kind, value_frame, view_from
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
+from plugin_bridge.ports.priority import ask_for_realtime
 from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
@@ -231,6 +232,7 @@ class KeptPatchbay:
     # the thread
 
     def _run(self) -> None:
+        ask_for_realtime()
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             began = self._clock()

@@ -40,6 +40,7 @@ from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
+from plugin_bridge.ports.priority import ask_for_realtime
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
@@ -203,6 +204,7 @@ class Patchbay:
     # the reader's thread
 
     def _read(self) -> None:
+        ask_for_realtime()
         while not self._closing.is_set():
             batch = self._fetch()
             for message, arrived in batch:

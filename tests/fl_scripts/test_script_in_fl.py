@@ -384,11 +384,45 @@ def test_sysex_is_heard_in_whichever_callback_it_comes(callback: str) -> None:
     pair.host.finish()
 
 
-@pytest.mark.parametrize("option", ["sysex_out", "sysex_in"])
-def test_where_sysex_is_dropped_control_changes_carry_the_link(option: str) -> None:
-    pair = Pair(**{option: False}).start()
+@pytest.mark.parametrize("later", [0.0, 2.3, 4.0, 5.9, 60.0])
+@pytest.mark.parametrize(
+    ("out", "into", "within"),
+    [(True, True, 0.2), (True, False, 2.5), (False, True, 2.5), (False, False, 8.0)],
+)
+def test_whenever_the_program_starts_control_changes_are_used_where_sysex_is_dropped_and_nowhere_else(
+    out: bool, into: bool, within: float, later: float
+) -> None:
+    pair = Pair(sysex_out=out, sysex_in=into)
+    pair.host.start()
+    pair.alive = False
+    pair.run(later)
+    pair.alive = True
+    pair.run(within)
+    assert pair.link.linked
+    pair.run(10.0)
+    assert pair.link.linked
+    heard = len(pair.host.arrived)
+    told: list[bytes] = []
+    pair.down = lambda message: [told.append(message) or message]
+    pair.run(1.0)
+    assert {message[0] == 0xF0 for _, message in pair.host.arrived[heard:]} == {out}
+    assert {message[0] == 0xF0 for message in told} == {into}
+    pair.host.finish()
+
+
+def test_a_program_that_nobody_answers_sends_no_control_changes() -> None:
+    link, sent = FlLink(new_id=counter(100)), []
+    for tick in range(3000):
+        sent += link.frames_due(tick * 0.02)
+    assert len(sent) >= 60 / 0.25
+    assert {message[0] for message in sent} == {0xF0}
+
+
+@pytest.mark.parametrize("dropped", [("sysex_out",), ("sysex_in",), ("sysex_out", "sysex_in")])
+def test_where_sysex_is_dropped_control_changes_carry_the_link(dropped: tuple[str, ...]) -> None:
+    pair = Pair(**dict.fromkeys(dropped, False)).start()  # type: ignore[misc]
     pair.host.play()
-    pair.run(6.0)
+    pair.run(8.0)
     assert pair.link.linked
     assert pair.link.at(pair.time).channel_name == "Piano"
     assert abs(position_error(pair)) < RIGHT_AFTER

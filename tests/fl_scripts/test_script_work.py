@@ -19,7 +19,7 @@ from plugin_bridge.ports.fl_protocol import (
 )
 
 RELEASES = 64
-LINES = 6000
+LINES = 5000
 FRAMES = {"win32": 1, "darwin": 8}
 CONTROL_CHANGES = 73
 

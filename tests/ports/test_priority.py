@@ -1,0 +1,38 @@
+"""Threads that play run before others, and nothing that they start does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from plugin_bridge.ports.priority import ask_for_favour, ask_for_realtime
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has these policies")
+
+
+@pytest.mark.parametrize("ask", [ask_for_realtime, ask_for_favour])
+def test_a_thread_and_a_program_that_one_starts_are_ordinary_ones(ask: Callable[[], None]) -> None:
+    policies: list[int] = []
+
+    def play() -> None:
+        ask()
+        starts = threading.Thread(target=lambda: policies.append(os.sched_getscheduler(0)))
+        starts.start()
+        starts.join()
+        told = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"],
+            capture_output=True,
+            check=True,
+        )
+        policies.append(int(told.stdout))
+
+    plays = threading.Thread(target=play)
+    plays.start()
+    plays.join()
+    assert policies == [os.SCHED_OTHER, os.SCHED_OTHER]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER  # nor is the thread that started it

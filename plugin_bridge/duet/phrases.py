@@ -54,8 +54,8 @@ class PhraseRules:
     rest: float = 0.95
     spacing_factor: float = 1.1
     spacing_quantile: float = 0.6
-    shortest_silence: float = 0.65
-    longest_silence: float = 0.75
+    shortest_silence: float = 0.6
+    longest_silence: float = 0.7
     rest_factor: float = 1.25
     shortest_pause: float = 0.45
     longest_pause: float = 1.5

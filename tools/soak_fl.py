@@ -165,7 +165,10 @@ def judge(
         "callbacks_cpu_ms": {name: _slow(took.cpu) for name, took in host.costs.took.items()},
         "callbacks_wall_ms": {name: _slow(took.wall) for name, took in host.costs.took.items()},
         "collector_ms": _ends([each * 1e3 for each in host.costs.collected]),
-        "dear": [_dear(each, stolen) for each in sorted(host.costs.dear, key=lambda call: -call.cpu)[:40]],
+        "dear": [
+            _dear(each, changes[0].time, stolen)
+            for each in sorted(host.costs.dear, key=lambda call: -call.cpu)[:40]
+        ],
         "frames_a_tick_at_most": max(host.sent_in_tick), "dropped_by_fl": len(host.dropped),
         "escaped": host.escaped, "printed": host.printed,
     }  # fmt: skip
@@ -196,11 +199,13 @@ def _told(onset: Played, changes: list[Change]) -> str:
     )
 
 
-def _dear(call: Call, stolen: Stolen) -> dict[str, object]:
-    """A call that took more than a millisecond of the processor's time, and what it did."""
+def _dear(call: Call, start: float, stolen: Stolen) -> dict[str, object]:
+    """A call that took more than a millisecond of the processor's time, or long, and what it did; `at` in
+    seconds from `start`."""
     times = {f"{name}_ms": round(getattr(call, name) * 1e3, 2) for name in ("cpu", "wall", "collecting")}
     return {
-        "name": call.name, **times, **asdict(call.work), "preempted": call.preempted, "faults": call.faults,
+        "name": call.name, "at": round(call.time - start, 2), **times, **asdict(call.work),
+        "preempted": call.preempted, "faults": call.faults,
         "stolen_around_ms": stolen.around(call.time),
     }  # fmt: skip
 

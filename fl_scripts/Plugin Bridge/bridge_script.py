@@ -226,7 +226,7 @@ class Bridge:
     def _report(self, state, now):
         """Post what is to be told in this tick, if anything."""
         data, urgent = b"", False
-        if state is not None and self._program:
+        if state is not None and self._there:
             lasting = (
                 self._flags(state),
                 self._runs.number,

@@ -137,6 +137,27 @@ def test_as_control_changes_one_frame_goes_in_a_tick_however_many_came_through_a
     pair.host.finish()
 
 
+@pytest.mark.parametrize("heard", [False, True], ids=["no program yet", "a program that has ended"])
+def test_a_script_that_hears_nobody_sends_nothing_but_signs_of_life(heard: bool) -> None:
+    pair = Pair()
+    pair.host.start()
+    pair.alive = heard
+    pair.run(1.0)
+    assert pair.link.linked is heard
+    for message in pair.link.close() if heard else ():
+        pair.say(message)
+    pair.alive = False
+    pair.host.play()
+    pair.run(1.0)
+    pair.host.costs.counts = True
+    before = len(pair.host.arrived)
+    pair.run(12.0)
+    messages = [message for _, message in pair.host.arrived[before:]]
+    assert {len(message) for message in messages} == {3, 16}
+    assert most(pair.host).sent == 15
+    assert len(messages) / 12 < 6 * 15
+
+
 def test_the_longest_frames_of_what_is_worst_to_read_are_read_within_the_budget() -> None:
     pair, chance = counting(), random.Random(3)
     peer, own = pair.link._endpoint.own, pair.link._endpoint.peer

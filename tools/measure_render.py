@@ -173,9 +173,7 @@ def shifts(folder: Path, every: int, seed: int) -> None:
             for note, error in onset_errors(sound.audio, sound.sample_rate, clip):
                 found[float(moved_by[note])].append(error)
     for move, errors in found.items():
-        click.echo(
-            f"moved by {move:g} ms: {asked[move]} notes; onsets of those judged, ms: {_spread(errors)}"
-        )
+        click.echo(f"moved by {move:g} ms: {asked[move]} notes; onsets of those judged: {_spread(errors)}")
 
 
 def _moved(clip: Clip, moves: Any) -> Clip:

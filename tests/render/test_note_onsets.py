@@ -12,7 +12,7 @@ import pytest
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.render import Renderer
 from plugin_bridge.render.audio import render_clip
-from plugin_bridge.render.piano import Audio
+from plugin_bridge.render.piano import Audio, Piano
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from note_onsets import onset_errors, own_partials
@@ -91,3 +91,11 @@ def test_a_note_is_judged_by_partials_that_its_chord_does_not_have() -> None:
     clip = Clip((low, octave, other))
     assert len(own_partials(octave, clip)) == 0  # all of them are partials of the low one too
     assert own_partials(low, clip)[:2] == pytest.approx([220.0, 1100.0])
+
+
+def test_no_key_of_the_piano_clicks_when_it_is_struck() -> None:
+    piano = Piano(RATE)
+    for pitch in range(21, 109):
+        sound = piano.note(pitch, 100, 0.2)
+        steps = np.abs(np.diff(sound, axis=1, prepend=0)).max(axis=0)
+        assert steps[: RATE // 500].max() < 0.6 * steps[RATE // 100 :].max(), pitch

@@ -23,6 +23,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import DIRECTIONS, Connections
+from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.frames import Frame, Kind, value_frame, view_from
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.jack_watch import JackWatch
@@ -142,10 +143,10 @@ class KeptPatchbay:
         self._words = (wanted or "any", input_name, output_name)
         self._command, self._clock = command, clock
         self._connections = connections
-        self._callback: MessageCallback | None = None
+        self._deliver = Delivery(input_name)
         self._keeper: _Keeper | None = None
         self._held = Held()
-        self._received = self._sent = self._failed = 0
+        self._sent = 0
         self._closing = threading.Event()
         self._lock = threading.Lock()  # guards `_keeper` and `_connections` while they are set
         self._thread = threading.Thread(target=self._run, name="ports", daemon=True)
@@ -179,7 +180,7 @@ class KeptPatchbay:
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
-        self._callback = callback
+        self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Send one whole message to every output that is there. ValueError for what is no message. SysEx
@@ -194,7 +195,7 @@ class KeptPatchbay:
 
     def stats(self) -> PortStats:
         """Counts so far; `lost` is always None."""
-        return PortStats(self._received, self._sent, self._failed, None)
+        return PortStats(self._deliver.received, self._sent, self._deliver.failed, None)
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
@@ -213,7 +214,7 @@ class KeptPatchbay:
             raise RuntimeError("close() may not be called from the input callback")
         with self._lock:
             self._closing.set()
-            self._callback = None
+            self._deliver.callback = None
             if self._keeper is not None:
                 self._keeper.channel.finish()
         if self._thread.ident is not None:
@@ -285,17 +286,6 @@ class KeptPatchbay:
             case Kind.LOG:
                 level, name, text = frame.value
                 logging.getLogger(name).log(level, "%s", text)
-
-    def _deliver(self, message: bytes, arrived: float) -> None:
-        callback = self._callback
-        if callback is None:
-            return
-        self._received += 1
-        try:
-            callback(message, arrived)
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
 
     def _tell_connections(self, keeper: _Keeper) -> None:
         wanted = {"listen": self._connections.listen, "play": self._connections.play}

@@ -3,16 +3,16 @@
 To a session this is a pair of ports that is not lost with a device. Messages of every input come in merged;
 what is sent goes to every output. When an input is lost, the notes and pedals that it held are ended for the
 session. When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends.
-The rest goes on meanwhile. A patchbay waits for a MIDI system, and lives no longer than the one it found:
+The rest goes on meanwhile. So is a port replaced that fails, or that JACK has forgotten (see `turns`). A
+patchbay waits for a MIDI system, and lives no longer than the one it found:
 libjack freezes now and then when it is used beyond its server, so a process has one server (see `keeper`).
 
 Threads: the reader fetches messages and calls the callback: a thousand times a second while music plays, and
 seldom when nothing has come or gone for a while (`POLLS`), so that waiting costs little. The first note after
 a silence is seen, and may be dated, so much later; those after it are dated exactly (see `arrival`).
 The looker looks at the MIDI system and opens and frees ports, which may take as long as the system takes.
-An open port is shared: `_reading` is held while inputs are fetched from or taken out, `_sending` while
-outputs are sent to or taken out; a port is freed only after that. All public methods may be called from any
-thread, and wait for no more than a `send` in progress; `close` joins both threads.
+What both and senders share are `Lines`. All public methods may be called from any thread, and wait for no
+more than a `send` in progress; `close` joins both threads.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import (
     DIRECTIONS,
@@ -36,12 +34,13 @@ from plugin_bridge.ports.connections import (
     pattern_of,
     wanted,
 )
-from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
+from plugin_bridge.ports.delivery import Delivery
+from plugin_bridge.ports.lines import Line, Lines
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
-from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
+from plugin_bridge.ports.port_system import LOCAL_NAME, PortSystem, Present
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
+from plugin_bridge.ports.turns import Turns
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
@@ -49,28 +48,11 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.4
 RETRY_SECONDS = 1.0
 """How long a port that could not be opened is left alone."""
-SWEEPS = 3
-"""How often an output that came is swept, a look apart: a JACK server that overruns loses all of a cycle."""
 POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))
 """Up to so many seconds after the last message: seconds between two fetches."""
-LEAVING_SECONDS = 0.01
-"""How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
 JOIN_SECONDS = 5.0
 _Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
 """What a problem is about: a port, or the MIDI system."""
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """An open port, and what sounds on it."""
-
-    direction: Direction
-    key: PortKey | Virtual
-    port: OpenPort
-    held: Held = field(default_factory=Held)
-    arrival: ArrivalClock = field(default_factory=ArrivalClock)
-    broken: bool = False
-    sweeps: int = 0
 
 
 class Patchbay:
@@ -94,11 +76,7 @@ class Patchbay:
         self.input_name, self.output_name = input_name, output_name
         self._system, self._clock = system, clock
         self._connections = connections
-        self._callback: MessageCallback | None = None
-        self._reading, self._sending = threading.Lock(), threading.Lock()
-        self._lines: dict[Direction, tuple[_Line, ...]] = {"input": (), "output": ()}
-        self._ends: list[bytes] = []  # note-offs for what lost inputs held; under `_reading`
-        self._received = self._sent = self._failed = 0
+        self._deliver = Delivery(input_name)
         self._present = Present()
         self._problems: dict[_Subject, str] = {}
         self._retry: dict[_Subject, float] = {}
@@ -106,6 +84,8 @@ class Patchbay:
         self._found = False
         self._last_traffic = clock()
         self._look = threading.Event()
+        self._lines = Lines(clock, broke=self._look.set)
+        self._turns: Turns[Line] = Turns()
         self._closing = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 
@@ -139,27 +119,21 @@ class Patchbay:
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
-        self._callback = callback
+        self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Send one whole message to every output that is there. ValueError for what is no message. SysEx
         goes to our own ports only: it is meant for programs that know us."""
         check_message(message)
+        if self._closing.is_set():
+            raise BridgeError(f"MIDI port {self.output_name!r} is closed")
         self._last_traffic = self._clock()
-        sysex = message[0] == SYSEX_START
-        with self._sending:
-            if self._closing.is_set():
-                raise BridgeError(f"MIDI port {self.output_name!r} is closed")
-            if self._system.gone():  # a libjack client without its server would block for ever
-                return
-            for line in self._lines["output"]:
-                if not sysex or isinstance(line.key, Virtual):
-                    self._put(line, message)
-            self._sent += 1
+        if not self._system.gone():  # a libjack client without its server would block for ever
+            self._lines.send(message)
 
     def stats(self) -> PortStats:
         """Counts so far."""
-        return PortStats(self._received, self._sent, self._failed, None)
+        return PortStats(self._deliver.received, self._lines.sent, self._deliver.failed, None)
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
@@ -168,7 +142,7 @@ class Patchbay:
             direction: Side(
                 names=self._present.names(direction),
                 patterns=self._connections.patterns(direction),
-                connected=frozenset(line.key for line in self._lines[direction]),
+                connected=frozenset(line.key for line in self._lines.of(direction)),
                 virtual=self._name(direction) if virtual else "",
             )
             for direction in DIRECTIONS
@@ -180,9 +154,8 @@ class Patchbay:
         """Close all ports, with everything off. Once this returns no callback runs. May be repeated."""
         if threading.current_thread() in self._threads:
             raise RuntimeError("close() may not be called from the input callback")
-        with self._sending:
-            self._closing.set()
-        self._callback = None
+        self._closing.set()
+        self._deliver.callback = None
         self._look.set()
         for thread in self._threads:
             thread.join(JOIN_SECONDS)
@@ -204,7 +177,7 @@ class Patchbay:
 
     def _read(self) -> None:
         while not self._closing.is_set():
-            batch = self._fetch()
+            batch = self._lines.fetch()
             for message, arrived in batch:
                 self._deliver(message, arrived)
             time_now = self._clock()
@@ -213,47 +186,6 @@ class Patchbay:
             else:
                 silence = time_now - self._last_traffic
                 time.sleep(next(pause for until, pause in POLLS if silence < until))
-
-    def _fetch(self) -> list[tuple[bytes, float]]:
-        """The ends of what lost inputs held, and one message of each input that has one."""
-        with self._reading:
-            batch = [(message, self._clock()) for message in self._ends]
-            self._ends.clear()
-            for line in self._lines["input"]:
-                fetched = self._get(line)
-                if fetched is None or not fetched[0]:
-                    continue
-                message, delta = bytes(fetched[0]), fetched[1]
-                arrived = line.arrival.stamp(delta, self._clock())
-                if message[0] == SYSEX_START:
-                    line.arrival.restart()  # its delta counts from its last piece only
-                if message[0] != ACTIVE_SENSING:
-                    line.held.follow(message)
-                    batch.append((message, arrived))
-        return batch
-
-    def _get(self, line: _Line) -> tuple[list[int], float] | None:
-        """Fetch from one line. One that fails is replaced at the next look."""
-        if line.broken:
-            return None
-        try:
-            return line.port.get_message()
-        except (RuntimeError, ValueError, OSError) as error:
-            line.broken = True
-            self._look.set()
-            logger.warning("MIDI input %r failed: %s", line.key.name, error)
-            return None
-
-    def _deliver(self, message: bytes, arrived: float) -> None:
-        callback = self._callback
-        if callback is None:
-            return
-        self._received += 1
-        try:
-            callback(message, arrived)
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
 
     # the looker's thread
 
@@ -272,7 +204,7 @@ class Patchbay:
             self._look.wait(LOOK_SECONDS)
             self._look.clear()
         if not self._system_ended():
-            self._drop([line for direction in DIRECTIONS for line in self._lines[direction]])
+            self._drop(self._lines.all())
 
     def _system_ended(self) -> bool:
         return self._found and self._system.gone()
@@ -296,10 +228,8 @@ class Patchbay:
         if present != self._present:
             self._present = present
             self._changes += 1
-        for line in self._lines["output"]:
-            if line.sweeps < SWEEPS:
-                with self._sending:
-                    self._sweep(line)
+        self._lines.sweep()
+        self._miss_turns()
         for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
 
@@ -310,9 +240,9 @@ class Patchbay:
         meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
         if name and self._system.has_virtual:
             meant.add(Virtual(name))
-        lines = self._lines[direction]
+        lines = self._lines.of(direction)
         self._drop([line for line in lines if line.broken or line.key not in meant])
-        there = {line.key for line in self._lines[direction]}
+        there = {line.key for line in self._lines.of(direction)}
         for key in sorted(meant - there, key=lambda each: (isinstance(each, PortKey), each.name)):
             if self._clock() >= self._retry.get((direction, key), 0.0):
                 self._open(direction, key)
@@ -322,67 +252,33 @@ class Patchbay:
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
-            line = _Line(direction, key, self._system.open(direction, key))
+            line = Line(direction, key, self._system.open(direction, key))
         except BridgeError as error:
             self._retry[direction, key] = self._clock() + RETRY_SECONDS
             self._problem((direction, key), str(error))
             return
-        if direction == "output":
-            with self._sending:
-                self._sweep(line)
-                self._lines["output"] = (*self._lines["output"], line)
-        else:
-            with self._reading:
-                self._lines["input"] = (*self._lines["input"], line)
+        self._lines.add(line)
         self._retry.pop((direction, key), None)
         self._solved((direction, key))
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
 
-    def _sweep(self, line: _Line) -> None:
-        """End what an earlier life left sounding, and nothing that sounds by this one; under `_sending`."""
-        line.sweeps += 1
-        pedal_up, *offs, notes_off = all_off(0, (p for p in range(128) if not line.held.sounds(0, p)))
-        for message in offs if line.held else (pedal_up, *offs, notes_off):
-            self._put(line, message)
+    def _miss_turns(self) -> None:
+        """A port that the system has forgotten is as good as lost: it is opened again in this look."""
+        counts = {line: turns for line in self._lines.all() if (turns := line.port.turns()) is not None}
+        for line in self._turns.forgotten(counts, self._clock()):
+            line.broken = True
+            logger.warning("JACK has forgotten %s %r: it is opened again", line.direction, line.key.name)
 
-    def _drop(self, lost: Sequence[_Line]) -> None:
+    def _drop(self, lost: Sequence[Line]) -> None:
         """Take `lost` out, end what they held, and free them."""
         if not lost:
             return
-        with self._reading:
-            self._lines["input"] = tuple(line for line in self._lines["input"] if line not in lost)
-            for line in lost:
-                self._ends += line.held.end() if line.direction == "input" else []
-        with self._sending:
-            self._lines["output"] = tuple(line for line in self._lines["output"] if line not in lost)
-            for line in lost:
-                for message in line.held.end():
-                    self._put(line, message)
-        outputs = [line for line in lost if line.direction == "output"]
-        if outputs:
-            time.sleep(LEAVING_SECONDS)
-            with self._sending:
-                for line in outputs:  # once more, in another cycle; see SWEEPS
-                    self._sweep(line)
-            time.sleep(LEAVING_SECONDS)
+        self._lines.take_out(lost)
         self._system.free([line.port for line in lost])
         for line in lost:
             logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1
-
-    def _put(self, line: _Line, message: bytes) -> None:
-        """Send on one line. One that fails is replaced at the next look."""
-        if line.broken:
-            return
-        try:
-            line.port.send_message(message)
-        except (RuntimeError, ValueError, OSError, BridgeError) as error:
-            line.broken = True
-            self._look.set()
-            logger.warning("MIDI output %r refused a message: %s", line.key.name, error)
-        else:
-            line.held.follow(message)
 
     @property
     def _own(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from plugin_bridge.ports.rtmidi_objects import (
     refuse_taken_name,
 )
 from plugin_bridge.ports.transport import Probes, Transport, jack_problem, rtmidi_problem
+from plugin_bridge.ports.turns import own_threads, turns_of
 
 LOCAL_NAME = "Plugin Bridge"
 PATIENT_SECONDS = 15.0
@@ -48,6 +49,10 @@ class OpenPort(Protocol):
 
     def send_message(self, message: bytes) -> None:
         """Send one message."""
+
+    def turns(self) -> int | None:
+        """How often the system has given it a turn so far, roughly (see `turns`); None where it has none, or
+        does not show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class _RtmidiPort:
     direction: Direction
     port: Any
     errors: ErrorLog
+    threads: frozenset[int]
 
     def get_message(self) -> tuple[list[int], float] | None:
         found: tuple[list[int], float] | None = self.port.get_message()
@@ -104,6 +110,9 @@ class _RtmidiPort:
     def send_message(self, message: bytes) -> None:
         self.port.send_message(message)
         self.errors.raise_for("it reports")
+
+    def turns(self) -> int | None:
+        return turns_of(self.threads) if self.threads else None
 
 
 class RtmidiSystem:
@@ -188,7 +197,9 @@ class RtmidiSystem:
         """Open a port. BridgeError says why not."""
         local = port if isinstance(port, Virtual) else Virtual(LOCAL_NAME)
         errors = ErrorLog()
+        before = own_threads()
         opened = new_port(self._transport, direction, local, errors)
+        threads = own_threads() - before if self._transport == "jack" else frozenset()
         try:
             if isinstance(port, Virtual):
                 refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
@@ -201,7 +212,7 @@ class RtmidiSystem:
         except BaseException:
             self._delete([opened])
             raise
-        found = _RtmidiPort(direction, opened, errors)
+        found = _RtmidiPort(direction, opened, errors, threads)
         self._opened.append(found)
         self._dismiss([each for each in self._scouts if each[0] == direction])
         return found

@@ -24,7 +24,8 @@ class FakePort:
         self.system, self.direction, self.key = system, direction, key
         self.inbox: deque[bytes] = deque()
         self.sent: list[bytes] = []
-        self.freed = self.refuses = False
+        self.freed = self.refuses = self.forgotten = False
+        self.given = 0
 
     def get_message(self) -> tuple[list[int], float] | None:
         if self.freed:
@@ -45,6 +46,10 @@ class FakePort:
         self.sent.append(message)
         self.system.log[self.direction, self.key.name].append(message)
         self.system.sent(self, message)
+
+    def turns(self) -> int | None:
+        self.given += 0 if self.forgotten else 100
+        return self.given
 
 
 class FakeSystem:

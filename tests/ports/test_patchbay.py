@@ -157,6 +157,22 @@ def test_an_input_that_fails_is_opened_anew_and_lets_go_of_its_keys(
     assert not sounding(heard)
 
 
+def test_a_keyboard_that_jack_has_forgotten_is_opened_anew_and_lets_go_of_its_keys(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    ports = {name: system.port(name) for name in ("Keys:1", "Synth:1", IN, OUT)}
+    first = ports["Keys:1"]
+    assert first is not None
+    first.inbox.append(ON)
+    first.forgotten = True
+    assert wait_for(lambda: system.port("Keys:1") not in (None, first))
+    assert wait_for(lambda: len(heard) == 2)
+    assert not sounding(heard)
+    assert all(system.port(name) is ports[name] for name in ("Synth:1", IN, OUT))
+
+
 def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() -> None:
     system = FakeSystem([IN, OUT], [IN, OUT])  # as loopMIDI shows them, each on both sides
     system.has_virtual = False

@@ -1,0 +1,81 @@
+"""Which of our clients JACK has forgotten.
+
+On a busy machine a server that runs well loses a client from its order now and then: the client's ports stand
+in every list, connected, but its turn never comes again, and no note passes. libjack does not tell. But each
+client has a thread that sleeps from one turn to the next, and Linux counts how often a thread has slept.
+
+Threads: `own_threads` and `turns_of` from any; a `Turns` belongs to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+ENOUGH = 10
+"""How many turns the client that had the most needs, for the others to be judged by it."""
+SHARE = 0.1
+"""Who had a smaller share of that has had none: changes of the graph wake a client's other threads too."""
+MISSES = 2
+"""How often in a row that must be so."""
+STILL_SECONDS, LONGEST_STILL = 3.0, 60.0
+"""How long nobody may have a turn (JACK's longest usual period is 0.19 s): doubled each time, until somebody
+has one."""
+
+_TASKS = Path("/proc/self/task")
+_SLEEPS = b"\nvoluntary_ctxt_switches:"
+_Client = TypeVar("_Client", bound=Hashable)
+
+
+def own_threads() -> frozenset[int]:
+    """The threads of this process, libjack's included; empty where the system does not show them."""
+    try:
+        return frozenset(int(each.name) for each in _TASKS.iterdir())
+    except OSError:
+        return frozenset()
+
+
+def turns_of(threads: Iterable[int], tasks: Path = _TASKS) -> int:
+    """How often these threads have slept so far. One that has ended has never slept."""
+    return sum(_sleeps(tasks / str(thread) / "status") for thread in threads)
+
+
+def _sleeps(status: Path) -> int:
+    try:
+        return int(status.read_bytes().partition(_SLEEPS)[2].split(b"\n", 1)[0])
+    except OSError:
+        return 0
+
+
+class Turns(Generic[_Client]):
+    """Judges clients by how many turns each has had, asked again and again."""
+
+    def __init__(self) -> None:
+        self._before: dict[_Client, int] = {}
+        self._misses: dict[_Client, int] = {}
+        self._since: float | None = None
+        self._patience = STILL_SECONDS
+
+    def forgotten(self, counts: Mapping[_Client, int], time: float) -> frozenset[_Client]:
+        """The clients that get no turn although others do, or all of them when nobody had one for too long.
+        `counts` are the turns so far of each client there is, at `time` in seconds. Who is new is judged from
+        the next time on."""
+        had = {each: counts[each] - self._before[each] for each in counts.keys() & self._before.keys()}
+        if self._since is None or not had:
+            self._begin(counts, time)
+            return frozenset()
+        most = max(had.values())
+        if most < ENOUGH:
+            if time - self._since < self._patience:
+                return frozenset()
+            self._patience = min(2 * self._patience, LONGEST_STILL)
+            self._begin(counts, time)
+            return frozenset(had)
+        self._patience = STILL_SECONDS
+        self._misses = {each: self._misses.get(each, 0) + 1 for each in had if had[each] < SHARE * most}
+        self._begin(counts, time)
+        return frozenset(each for each, misses in self._misses.items() if misses >= MISSES)
+
+    def _begin(self, counts: Mapping[_Client, int], time: float) -> None:
+        self._before, self._since = dict(counts), time

@@ -32,11 +32,12 @@ LEAVING_SECONDS = 0.01
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """An open port, and what sounds on it. A broken one passes nothing any more."""
+    """An open port, and what sounds on it. `own` are those of our name. A broken one passes nothing."""
 
     direction: Direction
     key: PortKey | Virtual
     port: OpenPort
+    own: bool
     held: Held = field(default_factory=Held)
     arrival: ArrivalClock = field(default_factory=ArrivalClock)
     broken: bool = False
@@ -90,7 +91,7 @@ class Lines:
         sysex = message[0] == SYSEX_START
         with self._sending:
             for line in self._lines["output"]:
-                if not sysex or isinstance(line.key, Virtual):
+                if not sysex or line.own:
                     self._put(line, message)
             self._sent += 1
 

@@ -3,9 +3,9 @@
 To a session this is a pair of ports that is not lost with a device. Messages of every input come in merged;
 what is sent goes to every output. When an input is lost, the notes and pedals that it held are ended for the
 session. When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends.
-The rest goes on meanwhile. So is a port replaced that fails, or that JACK has forgotten (see `turns`). A
-patchbay waits for a MIDI system, and lives no longer than the one it found:
-libjack freezes now and then when it is used beyond its server, so a process has one server (see `keeper`).
+The rest goes on meanwhile. A port that fails, or that JACK has forgotten (see `turns`), is opened again.
+A patchbay waits for a MIDI system, and lives no longer than the one it found: libjack freezes now and then
+when it is used beyond its server, so a process has one server (see `keeper`).
 
 Threads: the reader fetches messages and calls the callback: a thousand times a second while music plays, and
 seldom when nothing has come or gone for a while (`POLLS`), so that waiting costs little. The first note after
@@ -31,6 +31,7 @@ from plugin_bridge.ports.connections import (
     Connections,
     Direction,
     PortKey,
+    matches,
     pattern_of,
     wanted,
 )
@@ -74,6 +75,7 @@ class Patchbay:
         ended, once: nothing is opened, fetched, sent or freed any more."""
         self._changed, self._ended = changed, ended
         self.input_name, self.output_name = input_name, output_name
+        self._names: dict[Direction, str] = {"input": input_name, "output": output_name}
         self._system, self._clock = system, clock
         self._connections = connections
         self._deliver = Delivery(input_name)
@@ -143,7 +145,7 @@ class Patchbay:
                 names=self._present.names(direction),
                 patterns=self._connections.patterns(direction),
                 connected=frozenset(line.key for line in self._lines.of(direction)),
-                virtual=self._name(direction) if virtual else "",
+                virtual=self._names[direction] if virtual else "",
             )
             for direction in DIRECTIONS
         }
@@ -201,7 +203,8 @@ class Patchbay:
                     self._changed()
             except Exception:  # whatever a driver does, the next look may go well
                 logger.exception("looking after the ports failed; it is tried again")
-            self._look.wait(LOOK_SECONDS)
+            if not self._system_ended():
+                self._look.wait(LOOK_SECONDS)
             self._look.clear()
         if not self._system_ended():
             self._drop(self._lines.all())
@@ -234,7 +237,7 @@ class Patchbay:
             self._look_after(direction, present.names(direction))
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
-        name, patterns = self._name(direction), self._connections.patterns(direction)
+        name, patterns = self._names[direction], self._connections.patterns(direction)
         if name and not self._system.has_virtual:  # a driver's port of our name takes the place of our own
             patterns = (*patterns, pattern_of(name))
         meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
@@ -252,7 +255,7 @@ class Patchbay:
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
-            line = Line(direction, key, self._system.open(direction, key))
+            line = Line(direction, key, self._system.open(direction, key), self._is_ours(direction, key))
         except BridgeError as error:
             self._retry[direction, key] = self._clock() + RETRY_SECONDS
             self._problem((direction, key), str(error))
@@ -285,8 +288,8 @@ class Patchbay:
         """How the names of our own ports begin, where we have some."""
         return (LOCAL_NAME, self.input_name, self.output_name) if self._system.has_virtual else ()
 
-    def _name(self, direction: Direction) -> str:
-        return self.input_name if direction == "input" else self.output_name
+    def _is_ours(self, direction: Direction, key: PortKey | Virtual) -> bool:
+        return isinstance(key, Virtual) or matches(pattern_of(self._names[direction]), key.name)
 
     def _problem(self, about: _Subject, text: str) -> None:
         if self._problems.get(about) != text:

@@ -28,7 +28,7 @@ from plugin_bridge.ports.rtmidi_objects import (
     refuse_taken_name,
 )
 from plugin_bridge.ports.transport import Probes, Transport, jack_problem, rtmidi_problem
-from plugin_bridge.ports.turns import own_threads, turns_of
+from plugin_bridge.ports.turns import ClientThreads, own_threads
 
 LOCAL_NAME = "Plugin Bridge"
 PATIENT_SECONDS = 15.0
@@ -51,8 +51,8 @@ class OpenPort(Protocol):
         """Send one message."""
 
     def turns(self) -> int | None:
-        """How often the system has given it a turn so far, roughly (see `turns`); None where it has none, or
-        does not show them."""
+        """How often the system has given it its turn so far, roughly (see `turns`); None where that is not
+        shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class PortSystem(Protocol):
         """Whether ports of our own can be made."""
 
     def gone(self) -> bool:
-        """Whether there is none, or the one that was found has ended."""
+        """Whether there is none, or the one that was found has ended, or wants nothing more of us."""
 
     def find(self) -> str | None:
         """Look for a MIDI system; why there is none, or None."""
@@ -101,7 +101,7 @@ class _RtmidiPort:
     direction: Direction
     port: Any
     errors: ErrorLog
-    threads: frozenset[int]
+    threads: ClientThreads | None
 
     def get_message(self) -> tuple[list[int], float] | None:
         found: tuple[list[int], float] | None = self.port.get_message()
@@ -112,7 +112,11 @@ class _RtmidiPort:
         self.errors.raise_for("it reports")
 
     def turns(self) -> int | None:
-        return turns_of(self.threads) if self.threads else None
+        return None if self.threads is None else self.threads.turns()
+
+    def shut_out(self) -> bool:
+        """Whether JACK wants nothing more of it."""
+        return self.threads is not None and self.threads.turns() is None
 
 
 class RtmidiSystem:
@@ -131,6 +135,7 @@ class RtmidiSystem:
         self._blind_next = self._list_next = 0.0
         self._marks: dict[str, int] = {}
         self._present = Present()
+        self._shut_out = False
 
     @property
     def transport(self) -> Transport:
@@ -143,9 +148,9 @@ class RtmidiSystem:
         return self._transport not in ("winmm", "loopback")
 
     def gone(self) -> bool:
-        """Whether there is none, or the JACK server that was found has ended."""
+        """Whether there is none, or the JACK server that was found has ended, or shut us out."""
         watch = self._watch
-        return self._transport == "loopback" or (watch is not None and watch.gone())
+        return self._transport == "loopback" or self._shut_out or (watch is not None and watch.gone())
 
     def find(self) -> str | None:
         """Look for a MIDI system; why there is none, or None. Takes microseconds while there is none, and
@@ -175,6 +180,9 @@ class RtmidiSystem:
     def look(self) -> Present:
         """What is there. BridgeError when asking fails. A client of JACK's that has gone and come back under
         the same name since the last look is left out once, so that what was connected to it is let go."""
+        self._shut_out = any(each.shut_out() for each in self._opened)
+        if self._shut_out:
+            raise BridgeError("JACK has shut this program out")
         marks = client_marks() if self._transport == "jack" else {}
         if marks and marks == self._marks and self._clock() < self._list_next:
             return self._present
@@ -199,7 +207,7 @@ class RtmidiSystem:
         errors = ErrorLog()
         before = own_threads()
         opened = new_port(self._transport, direction, local, errors)
-        threads = own_threads() - before if self._transport == "jack" else frozenset()
+        began = own_threads() - before if self._transport == "jack" else None
         try:
             if isinstance(port, Virtual):
                 refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
@@ -212,7 +220,7 @@ class RtmidiSystem:
         except BaseException:
             self._delete([opened])
             raise
-        found = _RtmidiPort(direction, opened, errors, threads)
+        found = _RtmidiPort(direction, opened, errors, ClientThreads(began) if began else None)
         self._opened.append(found)
         self._dismiss([each for each in self._scouts if each[0] == direction])
         return found
@@ -261,7 +269,7 @@ class RtmidiSystem:
         self._delete([port for _, port in scouts])
 
     def _forget(self) -> None:
-        self._list_next = 0.0
+        self._list_next, self._shut_out = 0.0, False
         self._dismiss(self._scouts)
         if self._watch is not None:
             self._watch.close()

@@ -1,10 +1,12 @@
-"""Which of our clients JACK has forgotten.
+"""Which of our clients JACK has forgotten, or shut out.
 
 On a busy machine a server that runs well loses a client from its order now and then: the client's ports stand
-in every list, connected, but its turn never comes again, and no note passes. libjack does not tell. But each
-client has a thread that sleeps from one turn to the next, and Linux counts how often a thread has slept.
+in every list, connected, but its turn never comes again, and no note passes. Or it closes the client's line,
+after which libjack is of no use in the whole process: it frees clients that are still held. RtMidi is told
+neither. But each client has a thread that sleeps from one turn to the next, and that ends when the client is
+shut out; and Linux shows how often a thread has slept.
 
-Threads: `own_threads` and `turns_of` from any; a `Turns` belongs to one.
+Threads: `own_threads` from any; all else belongs to one.
 """
 
 from __future__ import annotations
@@ -36,16 +38,29 @@ def own_threads() -> frozenset[int]:
         return frozenset()
 
 
-def turns_of(threads: Iterable[int], tasks: Path = _TASKS) -> int:
-    """How often these threads have slept so far. One that has ended has never slept."""
-    return sum(_sleeps(tasks / str(thread) / "status") for thread in threads)
+class ClientThreads:
+    """The threads that a client of JACK's began, among them perhaps some that it did not."""
+
+    def __init__(self, threads: Iterable[int], tasks: Path = _TASKS) -> None:
+        self._files = [tasks / str(thread) / "status" for thread in threads]
+
+    def turns(self) -> int | None:
+        """How often the client has had its turn so far, roughly; None when it has been shut out."""
+        sleeps = {file: _sleeps(file) for file in self._files}
+        called = max(sleeps, key=sleeps.__getitem__, default=None)
+        if called is None or sleeps[called] < 0:
+            return None
+        if sleeps[called] >= ENOUGH:
+            self._files = [called]
+        return sleeps[called]
 
 
 def _sleeps(status: Path) -> int:
+    """How often the thread has slept so far; -1 when it has ended."""
     try:
         return int(status.read_bytes().partition(_SLEEPS)[2].split(b"\n", 1)[0])
     except OSError:
-        return 0
+        return -1
 
 
 class Turns(Generic[_Client]):

@@ -180,6 +180,8 @@ def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() 
         assert wait_for(lambda: len(system.open_ports) == 2)
         found = {(port.direction, port.name) for port in patchbay.view().ports if port.connected}
         assert found == {("input", IN), ("output", OUT)}
+        patchbay.send(b"\xf0\x7d\x01\xf7")  # FL Studio listens there
+        assert system.log["output", OUT][-1] == b"\xf0\x7d\x01\xf7"
 
 
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(

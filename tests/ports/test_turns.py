@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from plugin_bridge.ports.turns import Turns, own_threads, turns_of
+from plugin_bridge.ports.turns import ClientThreads, Turns, own_threads
 
 FORTY = 40  # turns in 0.4 s, as with periods of 480 frames
 
@@ -64,25 +64,36 @@ def test_no_clients_none_forgotten() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts how often a thread has slept")
-def test_a_thread_that_is_woken_again_and_again_is_seen_and_one_that_waits_is_not() -> None:
-    before, ending = own_threads(), threading.Event()
+def test_a_client_is_seen_to_be_called_to_wait_and_to_be_shut_out() -> None:
+    before, playing, ending = own_threads(), threading.Event(), threading.Event()
 
     def called() -> None:
-        while not ending.is_set():
+        while playing.is_set():
             time.sleep(0.001)
+        ending.wait()
 
-    waiting, woken = threading.Thread(target=ending.wait), threading.Thread(target=called)
+    playing.set()
+    threads = [threading.Thread(target=ending.wait), threading.Thread(target=called)]
+    for each in threads:
+        each.start()
+    client = ClientThreads(own_threads() - before)
+
+    def turns() -> int:
+        count = client.turns()
+        assert count is not None
+        return count
+
     try:
-        waiting.start()
-        still = own_threads() - before
-        woken.start()
-        called_threads = own_threads() - before - still
-        first = turns_of(called_threads), turns_of(still)
-        while turns_of(called_threads) < first[0] + 20:
+        while turns() < 20:
             time.sleep(0.001)
-        assert turns_of(still) - first[1] <= 1
+        playing.clear()
+        threads[1].join(0.1)
+        waiting = turns()
+        assert turns() == waiting
     finally:
+        playing.clear()
         ending.set()
-        waiting.join()
-        woken.join()
-    assert turns_of(called_threads) == 0  # it has ended
+        for each in threads:
+            each.join()
+    while client.turns() is not None:  # Python's thread ends a moment before the system's
+        time.sleep(0.001)

@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeAlias
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
@@ -39,6 +38,7 @@ from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.lines import Line, Lines
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, PortSystem, Present
+from plugin_bridge.ports.problems import Problems
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
 from plugin_bridge.ports.turns import Turns
@@ -47,13 +47,11 @@ from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4
-RETRY_SECONDS = 1.0
-"""How long a port that could not be opened is left alone."""
+RESTLESS_SECONDS = 0.15
+"""How soon it looks again after something changed, or while something seems wrong."""
 POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))
 """Up to so many seconds after the last message: seconds between two fetches."""
 JOIN_SECONDS = 5.0
-_Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
-"""What a problem is about: a port, or the MIDI system."""
 
 
 class Patchbay:
@@ -80,8 +78,7 @@ class Patchbay:
         self._connections = connections
         self._deliver = Delivery(input_name)
         self._present = Present()
-        self._problems: dict[_Subject, str] = {}
-        self._retry: dict[_Subject, float] = {}
+        self._problems = Problems()
         self._changes = self._told = 0
         self._found = False
         self._last_traffic = clock()
@@ -115,7 +112,7 @@ class Patchbay:
         if connections == self._connections:
             return
         self._connections = connections
-        self._retry.clear()
+        self._problems.try_again()
         self._changes += 1
         self._look.set()
 
@@ -149,8 +146,8 @@ class Patchbay:
             )
             for direction in DIRECTIONS
         }
-        problems = tuple(dict.fromkeys(tuple(self._problems.values())))
-        return view_of(sides, self._own, self.transport, problems, self._changes)
+        changes = self._changes + self._problems.changes
+        return view_of(sides, self._own, self.transport, self._problems.texts(), changes)
 
     def close(self) -> None:
         """Close all ports, with everything off. Once this returns no callback runs. May be repeated."""
@@ -196,15 +193,18 @@ class Patchbay:
             if self._system_ended():
                 self._ended()
                 return
+            restless = True
             try:
                 self._turn()
-                if self._changes != self._told:
-                    self._told = self._changes
+                changes = self._changes + self._problems.changes
+                restless = changes != self._told or self._turns.suspects or self._system.gone()
+                if changes != self._told:
+                    self._told = changes
                     self._changed()
             except Exception:  # whatever a driver does, the next look may go well
                 logger.exception("looking after the ports failed; it is tried again")
             if not self._system_ended():
-                self._look.wait(LOOK_SECONDS)
+                self._look.wait(RESTLESS_SECONDS if restless else LOOK_SECONDS)
             self._look.clear()
         if not self._system_ended():
             self._drop(self._lines.all())
@@ -218,23 +218,23 @@ class Patchbay:
         if system.gone():
             problem = system.find()
             if problem is not None:
-                self._problem(None, problem)
+                self._problems.add(None, problem, self._clock())
                 return
             self._found = True
             logger.info("MIDI goes through %s", system.transport)
         try:
             present = system.look()
         except BridgeError as error:
-            self._problem(None, str(error))
+            self._problems.add(None, str(error), self._clock())
             return
-        self._solved(None)
+        self._problems.solved(None)
         if present != self._present:
             self._present = present
             self._changes += 1
         self._lines.sweep()
-        self._miss_turns()
         for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
+        self._miss_turns()
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
         name, patterns = self._names[direction], self._connections.patterns(direction)
@@ -247,30 +247,27 @@ class Patchbay:
         self._drop([line for line in lines if line.broken or line.key not in meant])
         there = {line.key for line in self._lines.of(direction)}
         for key in sorted(meant - there, key=lambda each: (isinstance(each, PortKey), each.name)):
-            if self._clock() >= self._retry.get((direction, key), 0.0):
+            if not self._problems.left_alone((direction, key), self._clock()):
                 self._open(direction, key)
-        for about in list(self._problems):
-            if about is not None and about[0] == direction and about[1] not in meant:
-                self._solved(about)
+        self._problems.keep(direction, meant)
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
             line = Line(direction, key, self._system.open(direction, key), self._is_ours(direction, key))
         except BridgeError as error:
-            self._retry[direction, key] = self._clock() + RETRY_SECONDS
-            self._problem((direction, key), str(error))
+            self._problems.add((direction, key), str(error), self._clock())
             return
         self._lines.add(line)
-        self._retry.pop((direction, key), None)
-        self._solved((direction, key))
+        self._problems.solved((direction, key))
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
 
     def _miss_turns(self) -> None:
-        """A port that the system has forgotten is as good as lost: it is opened again in this look."""
+        """A port that the system has forgotten is as good as lost: it is opened again, at once."""
         counts = {line: turns for line in self._lines.all() if (turns := line.port.turns()) is not None}
         for line in self._turns.forgotten(counts, self._clock()):
             line.broken = True
+            self._look.set()
             logger.warning("JACK has forgotten %s %r: it is opened again", line.direction, line.key.name)
 
     def _drop(self, lost: Sequence[Line]) -> None:
@@ -290,13 +287,3 @@ class Patchbay:
 
     def _is_ours(self, direction: Direction, key: PortKey | Virtual) -> bool:
         return isinstance(key, Virtual) or matches(pattern_of(self._names[direction]), key.name)
-
-    def _problem(self, about: _Subject, text: str) -> None:
-        if self._problems.get(about) != text:
-            self._problems[about] = text
-            self._changes += 1
-            logger.warning("%s", text)
-
-    def _solved(self, about: _Subject) -> None:
-        if self._problems.pop(about, None) is not None:
-            self._changes += 1

@@ -72,6 +72,11 @@ class Turns(Generic[_Client]):
         self._since: float | None = None
         self._patience = STILL_SECONDS
 
+    @property
+    def suspects(self) -> bool:
+        """Whether a client had no turn when it was judged last."""
+        return bool(self._misses)
+
     def forgotten(self, counts: Mapping[_Client, int], time: float) -> frozenset[_Client]:
         """The clients that get no turn although others do, or all of them when nobody had one for too long.
         `counts` are the turns so far of each client there is, at `time` in seconds. Who is new is judged from

@@ -23,6 +23,7 @@ from plugin_bridge.ports.rtmidi_objects import (
     Chosen,
     ErrorLog,
     Virtual,
+    names_of,
     new_port,
     open_port,
     refuse_taken_name,
@@ -192,7 +193,9 @@ class RtmidiSystem:
         self._list_next = 0.0 if replaced else self._clock() + LIST_SECONDS
         try:
             inputs, outputs = (
-                tuple(name for name in self._asked(each).get_ports() if client_of(name) not in replaced)
+                tuple(
+                    name for name in names_of(self._asked(each)) if name and client_of(name) not in replaced
+                )
                 for each in ("input", "output")
             )
         except (RuntimeError, ValueError, OSError) as error:

@@ -34,6 +34,7 @@ from plugin_bridge.ports.rtmidi_objects import (
     Virtual,
     choose,
     free_port,
+    names_of,
     new_port,
     open_port,
     refuse_taken_names,
@@ -191,7 +192,7 @@ def port_names(transport: Transport) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for direction in ("input", "output"):
         port = new_port(transport, direction, Virtual("Plugin Bridge list"), errors)
         try:
-            names.append(tuple(port.get_ports()))
+            names.append(tuple(filter(None, names_of(port))))
         finally:
             free_port(port)
     return names[0], names[1]

@@ -15,15 +15,16 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-ENOUGH = 10
+ENOUGH = 30
 """How many turns the client that had the most needs, for the others to be judged by it."""
 SHARE = 0.1
 """Who had a smaller share of that has had none: changes of the graph wake a client's other threads too."""
 MISSES = 2
 """How often in a row that must be so."""
+STILL = 2.0
+"""Turns a second: with fewer JACK stands still. Its longest usual periods make 5.4."""
 STILL_SECONDS, LONGEST_STILL = 3.0, 60.0
-"""How long nobody may have a turn (JACK's longest usual period is 0.19 s): doubled each time, until somebody
-has one."""
+"""How long it may: doubled each time, until somebody has turns."""
 
 _TASKS = Path("/proc/self/task")
 _SLEEPS = b"\nvoluntary_ctxt_switches:"
@@ -87,7 +88,7 @@ class Turns(Generic[_Client]):
             return frozenset()
         most = max(had.values())
         if most < ENOUGH:
-            if time - self._since < self._patience:
+            if time - self._since < self._patience or most >= STILL * (time - self._since):
                 return frozenset()
             self._patience = min(2 * self._patience, LONGEST_STILL)
             self._begin(counts, time)

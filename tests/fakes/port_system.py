@@ -31,7 +31,7 @@ class FakePort:
         if self.freed:
             self.system.misuse.append(f"fetched from {self.key} after it was freed")
         try:
-            return list(self.inbox.popleft()), 0.0
+            return list(self.inbox.popleft()), -1.0  # nobody measured when it came
         except IndexError:
             if self.refuses:
                 raise RuntimeError("refused") from None

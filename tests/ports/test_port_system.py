@@ -95,12 +95,12 @@ def test_a_client_that_comes_back_under_its_name_is_known_to_be_another(
 def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed = ["Keys:Keys", "Synth:in"]
+    listed = ["Keys:Keys", None, "Synth:in"]  # one went while they were counted
     marks = {"Keys": 1, "Synth": 2}
     asked: list[str] = []
 
     class Scout:
-        def get_ports(self) -> list[str]:
+        def get_ports(self) -> list[str | None]:
             asked.append("listed")
             return listed
 

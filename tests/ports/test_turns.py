@@ -47,8 +47,12 @@ def test_who_has_just_come_is_judged_from_the_next_look_on() -> None:
 
 
 def test_with_long_periods_more_looks_are_taken_together() -> None:
-    slow = {"keys": 0, "synth": 4}  # 4096 frames
-    assert judged(*[slow] * 6) == [set()] * 5 + [{"keys"}]
+    slow = {"keys": 0, "synth": 8}  # 2048 frames
+    assert judged(*[slow] * 8) == [set()] * 7 + [{"keys"}]
+
+
+def test_the_longest_periods_are_not_taken_for_standing_still() -> None:
+    assert judged(*[{"keys": 2, "synth": 2}] * 100) == [set()] * 100
 
 
 def test_when_nobody_has_a_turn_all_are_forgotten_once_in_a_while() -> None:
@@ -84,7 +88,7 @@ def test_a_client_is_seen_to_be_called_to_wait_and_to_be_shut_out() -> None:
         return count
 
     try:
-        while turns() < 20:
+        while turns() < 40:
             time.sleep(0.001)
         playing.clear()
         threads[1].join(0.1)

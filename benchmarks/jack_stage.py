@@ -19,11 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fakes.jack import JackServer, start_jack, stop_jack
 
 from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.turns import ENOUGH, SHARE, ClientThreads
+from plugin_bridge.ports.turns import SHARE, ClientThreads
 
 ANSWER_SECONDS = 6.0
 """How long a server that lives may take: it buries a client that was killed for three to five."""
 LOOK_SECONDS = 1.0
+CALLED = 10
+"""How often whoever runs at all runs in that time."""
 ECHOES = 64
 """Notes from this pitch on are the partner's answers to the keyboard, which plays those below."""
 
@@ -164,14 +166,14 @@ class Stage:
         time.sleep(LOOK_SECONDS)
         after = self._turns()
         server = max(after["server"][0] - before["server"][0], 0)
-        if server < ENOUGH or not self._answers():
-            self._revive("called nobody" if server < ENOUGH else "did not answer")
+        if server < CALLED or not self._answers():
+            self._revive("called nobody" if server < CALLED else "did not answer")
             return "server"
         for each in list(self.devices):
             own, jack = (now - then for now, then in zip(after[each], before[each], strict=True))
-            if own >= ENOUGH and jack >= SHARE * server:
+            if own >= CALLED and jack >= SHARE * server:
                 continue
-            self.begun_anew[f"{each}: " + ("frozen" if own < ENOUGH else "forgotten by jackd")] += 1
+            self.begun_anew[f"{each}: " + ("frozen" if own < CALLED else "forgotten by jackd")] += 1
             self.remove(each)
             self.add(each)
             return each

@@ -139,7 +139,7 @@ def test_an_output_that_refuses_is_opened_anew_and_the_others_go_on(
     assert first is not None
     first.refuses = True
     patchbay.send(ON)
-    assert system.log["output", OUT][-1] == ON
+    assert ON in system.log["output", OUT]
     assert wait_for(lambda: system.port("Synth:1") not in (None, first))
 
 
@@ -181,7 +181,7 @@ def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() 
         found = {(port.direction, port.name) for port in patchbay.view().ports if port.connected}
         assert found == {("input", IN), ("output", OUT)}
         patchbay.send(b"\xf0\x7d\x01\xf7")  # FL Studio listens there
-        assert system.log["output", OUT][-1] == b"\xf0\x7d\x01\xf7"
+        assert b"\xf0\x7d\x01\xf7" in system.log["output", OUT]
 
 
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(

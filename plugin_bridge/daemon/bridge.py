@@ -28,6 +28,7 @@ from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.duet.takes import LATEST, name_of
 from plugin_bridge.engine.adapters import choose_style
+from plugin_bridge.engine.bundle import Style
 from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
@@ -40,9 +41,11 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds until a duet that failed is started again: doubled each time it fails soon."""
-TAPE_BYTES = 4 * 2**20
-"""Of a session that may go on for weeks, the first ten minutes or so can be played again exactly; of all of
-it the latest minutes can be saved as MIDI."""
+TAPE_BYTES = 8 * 2**20
+"""Three hours of busy playing at a stretch can be played again exactly; of a longer one the latest minutes
+are saved as MIDI. When nobody has played for as long as takes reach back, the duet is begun anew."""
+LOOK_SECONDS = 60.0
+"""How often the duet is asked whether it is played out."""
 HANGING = 15.0
 """Seconds after which a thread that has not looked around when it meant to is taken to hang."""
 SOUND_SECONDS = 60.0
@@ -75,6 +78,7 @@ class Bridge:
         self.takes = TakeShelf(takes, ports.send, clock=clock)
         self._session: DuetSession | None = None
         self._style_text = str(config.get("", "style"))
+        self._style: Style | None = None
         self._controls = config.start_controls()
         self._problem: str | None = None
         self._restarts = 0
@@ -148,7 +152,7 @@ class Bridge:
         """Play in another style, or blend, from the next phrase on; its name. BridgeError when there is no
         such style or it cannot be loaded: then nothing changes."""
         style = choose_style(text)
-        self._style_text = text
+        self._style_text, self._style = text, style
         session = self._session
         if session is None:
             self._again.set()
@@ -202,7 +206,7 @@ class Bridge:
 
     def _begin(self) -> None:
         config = self._running_with
-        style = choose_style(self._style_text)
+        style = self._style or choose_style(self._style_text)
         others = tuple(choose_style(each) for each in config.get("", "styles")) or (style,)
         settings = SessionSettings(
             config.get("", "seed"), self._controls, styles=others, kept=60 * config.get("takes", "minutes")
@@ -232,10 +236,15 @@ class Bridge:
         while not self._stopping.is_set():
             if self._session is not None:
                 began = self._clock()
-                problem = self._failed()
+                problem = self._outcome(self._session)
                 if self._stopping.is_set():
                     return
+                if problem is None:
+                    self._put_away(self._session)
+                    self._try_to_begin()
+                    continue
                 self._problem = problem
+                self._put_away(self._session)
                 if self._clock() - began > SOUND_SECONDS:
                     pause = FIRST_PAUSE
                 logger.error("the duet failed (%s); it is started again in %.2f s", problem, pause)
@@ -244,30 +253,42 @@ class Bridge:
             if self._stopping.is_set():
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
-            try:
-                self._begin()
-                self._restarts += 1
-            except Exception as error:  # whatever it is, the next try may go well
-                if str(error) != self._problem:
-                    logger.exception("the duet cannot be started: %s; it is tried again", error)
-                self._problem = str(error)
+            self._restarts += self._try_to_begin()
 
-    def _failed(self) -> str:
-        """Wait until the duet fails or is to stop; why it failed. It is put away then."""
-        session = self._session
-        assert session is not None
-        problem = "it ended"
+    def _try_to_begin(self) -> bool:
         try:
-            session.wait()
+            self._begin()
+        except Exception as error:  # whatever it is, the next try may go well
+            if str(error) != self._problem:
+                logger.exception("the duet cannot be started: %s; it is tried again", error)
+            self._problem = str(error)
+            return False
+        return True
+
+    def _outcome(self, session: DuetSession) -> str | None:
+        """Wait until the duet fails, is to stop, or is played out; why it failed, None where it did not."""
+        kept = session.settings.kept
+        try:
+            while True:
+                session.wait(LOOK_SECONDS)
+                if session.over:
+                    return "it ended"
+                if session.played_out(kept):
+                    return None
+        except BridgeError as error:
+            return str(error)
         except BaseException as error:  # whatever ended it, another one begins
-            problem = f"{type(error).__name__}: {error}" if not isinstance(error, BridgeError) else str(error)
-        if self._stopping.is_set():
-            return problem
+            return f"{type(error).__name__}: {error}"
+
+    def _put_away(self, session: DuetSession) -> None:
+        """The next one goes on as this one was left: its controls, and its style where that was changed."""
         with self._lock:
             self._session = None
         self._controls = session.controls
+        style = session.partner.stream.engine.style
+        if style.name != session.first_style.name and not session.partner.switch.pending:
+            self._style = style
         self._finish(session)
-        return problem
 
     def _finish(self, session: DuetSession) -> None:
         try:

@@ -105,19 +105,18 @@ class Conductor:
     def _take(self, item: Item) -> None:
         match item:
             case Message(data, time):
-                self._tape.add(time, Source.MESSAGE, data)
-                self._message(data, time)
+                self._message(data, self._tape.add(time, Source.MESSAGE, data))
             case Setting(name, value):
-                self._tape.add(0.0, Source.CONTROL, f"{name}={value!r}".encode())
+                self._tape.add(None, Source.CONTROL, f"{name}={value!r}".encode())
                 self._set(name, value)
             case Host(timeline, time):
                 self._tape.add(time, Source.HOST, timeline_to_bytes(timeline))
                 self._around.follow(timeline)
             case StyleRequest(style):
-                self._tape.add(0.0, Source.STYLE, style.name.encode())
+                self._tape.add(None, Source.STYLE, style.name.encode())
                 self.partner.ask_style(item)
             case CaughtUp():
-                self._tape.add(0.0, Source.CAUGHT_UP, b"")
+                self._tape.add(None, Source.CAUGHT_UP, b"")
                 self.partner.style_arrived(item)
 
     def _message(self, data: bytes, time: float) -> None:

@@ -2,27 +2,34 @@
 
 The partner is deterministic but for what it is told: what came in and when, what the clock read, and
 whether something had come in already. A `Tape` holds these in order; `Live` writes one while the session
-runs, `Replayed` reads it back. Readings of the clock are doubles in one array, inputs bytes in another, and
-answers other than the usual numbers in a third: an hour of busy playing takes several megabytes.
+runs, `Replayed` reads it back. Time is counted in ticks of about a microsecond, and each number is written
+as what it differs from the one before it (`Differences`): an hour of busy playing takes about two megabytes.
 
 One thread at a time, the session's worker, uses a world.
 """
 
 from __future__ import annotations
 
-import struct
+import math
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from plugin_bridge.duet.differences import Differences, read_number, write_number
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock
 
-_HEAD = struct.Struct("<QdBI")  # readings before it, seconds, kind, bytes that follow
-LONGEST_TAPE = 64 * 2**20
+TICKS = 2**20
+"""Ticks a second: a power of two, so that a number of ticks is a float of seconds and back, exactly."""
+LONGEST_TAPE = 32 * 2**20
 """Bytes of a tape. A session that goes on longer can no longer be played again from its start."""
+
+
+def next_tick(time: float) -> int:
+    """The tick that `time` (seconds) falls on, or the next: never before something that has happened."""
+    return math.ceil(time * TICKS)
 
 
 class Source(IntEnum):
@@ -52,26 +59,38 @@ class Input:
 
 @dataclass(slots=True)
 class Tape:
-    """What a session was told; the first reading is when it began. `whole` is False when it ran over its
-    length and stopped being written; `reached` is when the clock was read last."""
+    """What a session was told. `readings` are the clock's, in ticks, the first when it began; `inputs` hold
+    for each what changed since the one before (readings, then ticks), its source, its length, its bytes;
+    `signals` pairs of a question and its answer. `whole` is False when it ran over its length and stopped
+    being written; `reached` is when the clock was read last, in seconds."""
 
-    readings: array[float] = field(default_factory=lambda: array("d"))
+    readings: Differences = field(default_factory=Differences)
     inputs: bytearray = field(default_factory=bytearray)
     signals: array[int] = field(default_factory=lambda: array("q"))
     whole: bool = True
     reached: float = 0.0
     limit: int = LONGEST_TAPE
+    _position: int = 0
+    _tick: int = 0
 
-    def add(self, time: float, source: Source, data: bytes) -> None:
-        """Note an input."""
+    def add(self, time: float | None, source: Source, data: bytes) -> float:
+        """Note an input that came at `time`; the time to go by (None: it has none, and 0 is returned)."""
+        tick = self._tick if time is None else next_tick(time)
         if self._has_room():
-            self.inputs += _HEAD.pack(len(self.readings), time, source, len(data)) + data
+            position = len(self.readings)
+            for number in (position - self._position, tick - self._tick, source, len(data)):
+                write_number(self.inputs, number)
+            self.inputs += data
+            self._position, self._tick = position, tick
+        return 0.0 if time is None else tick / TICKS
 
-    def read(self, value: float) -> None:
-        """Note a reading of the clock."""
+    def read(self, time: float) -> float:
+        """Note that the clock read `time`; the time to go by."""
+        tick = next_tick(time)
         if self._has_room():
-            self.readings.append(value)
-            self.reached = value
+            self.readings.append(tick)
+            self.reached = tick / TICKS
+        return tick / TICKS
 
     def signal(self, asked: int, value: int) -> None:
         """Note that the question number `asked`, of those that are not about the clock, was answered with
@@ -81,23 +100,26 @@ class Tape:
 
     def copy(self) -> Tape:
         """The tape as it stands."""
-        readings, signals = array("d", self.readings), array("q", self.signals)
+        readings, signals = self.readings.copy(), array("q", self.signals)
         return Tape(readings, bytearray(self.inputs), signals, self.whole, self.reached)
 
     def each_input(self) -> Iterator[Input]:
         """The inputs in order. BridgeError for a tape that is cut off or damaged."""
-        at, before = 0, 0
-        while at < len(self.inputs):
-            if at + _HEAD.size > len(self.inputs):
-                raise BridgeError("the tape ends in the middle of an input")
-            position, time, source, length = _HEAD.unpack_from(self.inputs, at)
-            at += _HEAD.size
-            if not before <= position <= len(self.readings) or source > max(Source):
+        inputs, at, position, tick = self.inputs, 0, 0, 0
+        sources = len(Source)
+        while at < len(inputs):
+            more, at = read_number(inputs, at)
+            ticks, at = read_number(inputs, at)
+            source, at = read_number(inputs, at)
+            length, at = read_number(inputs, at)
+            position += more
+            tick += ticks
+            if more < 0 or position > len(self.readings) or not 0 <= source < sources:
                 raise BridgeError("the tape is damaged: its inputs are out of order")
-            if at + length > len(self.inputs):
+            if not 0 <= length <= len(inputs) - at:
                 raise BridgeError("the tape ends in the middle of an input")
-            yield Input(position, time, Source(source), bytes(self.inputs[at : at + length]))
-            at, before = at + length, position
+            yield Input(position, tick / TICKS, Source(source), bytes(inputs[at : at + length]))
+            at += length
 
     def _has_room(self) -> bool:
         if self.whole and self.size > self.limit:
@@ -107,7 +129,7 @@ class Tape:
     @property
     def size(self) -> int:
         """Bytes so far."""
-        return 8 * (len(self.readings) + len(self.signals)) + len(self.inputs)
+        return self.readings.size + 8 * len(self.signals) + len(self.inputs)
 
 
 class World(Protocol):
@@ -135,9 +157,7 @@ class Live:
         self._told = 0
 
     def now(self) -> float:
-        time = self._clock()
-        self._tape.read(time)
-        return time
+        return self._tape.read(self._clock())
 
     def interrupted(self) -> bool:
         waiting = self._waiting()
@@ -156,23 +176,24 @@ class Live:
 
 
 class Replayed:
-    """The world as a tape has it. `reached` is told each time the clock moves on."""
+    """The world as a tape has it. `position` readings have been read; `reached` is told each time the clock
+    moves on. TapeEnd when there are no more."""
 
-    def __init__(self, tape: Tape, reached: Callable[[float], None], position: int = 0) -> None:
-        self._tape, self._reached = tape, reached
-        self.position = position
+    def __init__(self, tape: Tape, reached: Callable[[float], None]) -> None:
+        self._readings, self._reached = iter(tape.readings), reached
+        self.position = 0
         signals = tape.signals
         self._signals = dict(zip(signals[::2], signals[1::2], strict=False))
         self._asked = 0
         self._told = 0
 
     def now(self) -> float:
-        if self.position >= len(self._tape.readings):
+        tick = next(self._readings, None)
+        if tick is None:
             raise TapeEnd
-        time = self._tape.readings[self.position]
         self.position += 1
-        self._reached(time)
-        return time
+        self._reached(tick / TICKS)
+        return tick / TICKS
 
     def interrupted(self) -> bool:
         self._asked += 1

@@ -6,6 +6,7 @@ the present one. What is sent is sent exactly when it is due.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,17 @@ from plugin_bridge.duet.assembly import assemble, new_stream
 from plugin_bridge.duet.conductor import Conductor, Host, Item, Message, Setting
 from plugin_bridge.duet.controls import control
 from plugin_bridge.duet.echo import EchoFilter
-from plugin_bridge.duet.journal import Input, Live, Replayed, Source, Tape, TapeEnd, World
+from plugin_bridge.duet.journal import (
+    TICKS,
+    Input,
+    Live,
+    Replayed,
+    Source,
+    Tape,
+    TapeEnd,
+    World,
+    next_tick,
+)
 from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.partner import Partner
 from plugin_bridge.duet.recording import Recording
@@ -117,7 +128,7 @@ def simulate(
     tape.read(start)
 
     def clock() -> float:
-        time.move_to(time.time + decision)
+        time.move_to(next_tick(time.time + decision) / TICKS)
         return time.time
 
     def has_come() -> bool:
@@ -147,8 +158,9 @@ def replay(engine: Engine, settings: SessionSettings, tape: Tape) -> Offline:
     if not tape.readings:
         raise BridgeError("is empty")
     inputs = deque(tape.each_input())
-    time = VirtualTime(tape.readings[0])
-    world = Replayed(tape, time.move_to, position=1)
+    time = VirtualTime(-math.inf)
+    world = Replayed(tape, time.move_to)
+    world.now()
     duet = _build(engine, settings, time, world, Tape())
     try:
         while True:

@@ -89,7 +89,7 @@ class Partner:
         to is returned."""
         struck = isinstance(event, NoteOn)
         if struck and self._is_new_phrase(event.time):
-            self.player.onsets.clear()
+            self.player.begin_phrase()
         events = self.player.take(event)
         for each in events:
             self._planner.recent.append(each)
@@ -140,7 +140,7 @@ class Partner:
         self._turn = None
         self.awaited = self._planner.replanning = None
         if self.controls.mode is not Mode.CHUNK:
-            self.player.onsets.clear()
+            self.player.begin_phrase()
 
     def recover(self) -> None:
         """Begin anew after something broke: everything off, and the stream holds the latest seconds."""
@@ -237,7 +237,7 @@ class Partner:
         return Snapshot(
             time, tuple(player.onsets), player.last_release, len(player.held), playing, struck, player.pedal,
             player.density(time), player.velocity(time), self._around.playing_transport,
-            self._around.beat_line(time),
+            self._around.beat_line(time), tuple(player.rests),
         )  # fmt: skip
 
     def _is_new_phrase(self, time: float) -> bool:

@@ -1,8 +1,9 @@
 """When to answer: a pure policy from a snapshot of the player to a decision.
 
 A phrase has ended when the player has rested for a beat or, where no beat is known, for clearly longer than
-the spacing of its own notes, and holds no key. The answer begins then, on an eighth where there is a beat,
-and lasts about as long as the phrase did; with a host that plays, to the end of a bar.
+the spacing of its own notes and any rest between them, and holds no key. The answer begins then, on an
+eighth where there is a beat, and lasts about as long as the phrase did; with a host that plays, to the end
+of a bar.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from plugin_bridge.ports.host_clock import BeatLine, Timeline
 
 _EDGE = 1e-6  # beats: a moment this much after an eighth is on it
-_FAR = 0.35  # beats: an eighth further away than this is not waited for
+_FAR = 0.3  # beats: an eighth further away than this is not waited for
 
 
 class Mode(Enum):
@@ -42,17 +43,20 @@ class Move(Enum):
 @dataclass(frozen=True, slots=True)
 class PhraseRules:
     """Seconds, unless said otherwise. The pause that ends a phrase is `rest` beats where the beat is known,
-    and the answer begins with the next eighth, or sixteenth where that is far; otherwise the pause is
-    `spacing_factor` times the player's own spacing, slower than a share `spacing_quantile`, and
-    `shortest_silence` at least; both within `shortest_pause` and `longest_pause`. Tuned on 1,791 sung phrases
-    of POP909 (songs below 400), checked on the other 3,476 by `tools/score_phrases.py`. A key held on counts
-    as playing for `longest_held`."""
+    and the answer begins with the next eighth, or sixteenth where that is far; within `shortest_pause`
+    and `longest_pause`; otherwise the pause is `spacing_factor` times the player's own spacing, slower than a
+    share `spacing_quantile`, within `shortest_silence` and `longest_silence`, and `rest_factor` times
+    the longest rest within the phrase at least. Tuned on sung phrases of POP909
+    (songs below 400), checked on others by `tools/score_phrases.py`. A key held on counts as playing for
+    `longest_held`."""
 
     fewest_notes: int = 3
     rest: float = 0.95
-    spacing_factor: float = 1.25
+    spacing_factor: float = 1.1
     spacing_quantile: float = 0.6
-    shortest_silence: float = 0.65
+    shortest_silence: float = 0.6
+    longest_silence: float = 0.7
+    rest_factor: float = 1.25
     shortest_pause: float = 0.45
     longest_pause: float = 1.5
     longest_held: float = 2.5
@@ -66,7 +70,8 @@ class Snapshot:
     """The player at `now` (clock seconds): onsets of the current phrase, when the last key came up (None:
     never), how many are held, whether the partner is answering, and whether this is about a key that was
     struck just now. `density` is in onsets a second, `velocity` the mean, both lately; `transport` is the
-    host's where it plays, None otherwise; `beat` is what is known of the beat, from the host or by ear."""
+    host's where it plays, None otherwise; `beat` is what is known of the beat, from the host or by ear;
+    `rests` are the silences between the notes of the phrase, in seconds."""
 
     now: float
     onsets: tuple[float, ...]
@@ -79,6 +84,7 @@ class Snapshot:
     velocity: float | None = None
     transport: Timeline | None = None
     beat: BeatLine | None = None
+    rests: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +100,16 @@ class Decision:
     context: float | None = None
 
 
-def pause_after(onsets: Sequence[float], rules: PhraseRules) -> float:
-    """The silence, in seconds from the last onset or release, that ends a phrase with these onsets."""
+def pause_after(onsets: Sequence[float], rests: Sequence[float], rules: PhraseRules) -> float:
+    """The silence, in seconds from the last onset or release, that ends a phrase with these onsets, and with
+    these silences between its notes."""
     if len(onsets) < 2:
         return rules.longest_pause
     gaps = np.diff(onsets)
     gaps = gaps[gaps > 0.03]  # notes of one chord are no spacing
     slow = float(np.quantile(gaps, rules.spacing_quantile)) if len(gaps) else 0.0
-    return min(max(rules.spacing_factor * slow, rules.shortest_silence), rules.longest_pause)
+    pause = min(max(rules.spacing_factor * slow, rules.shortest_silence), rules.longest_silence)
+    return min(max(pause, rules.rest_factor * max(rests, default=0.0)), rules.longest_pause)
 
 
 def decide(snapshot: Snapshot, rules: PhraseRules = PhraseRules()) -> Decision:
@@ -138,4 +146,4 @@ def _phrase_end(quiet_since: float, snapshot: Snapshot, rules: PhraseRules) -> f
         time = line.time_of(entry)
         if time is not None and rules.shortest_pause <= time - quiet_since <= rules.longest_pause:
             return time
-    return quiet_since + pause_after(snapshot.onsets, rules)
+    return quiet_since + pause_after(snapshot.onsets, snapshot.rests, rules)

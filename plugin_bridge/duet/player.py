@@ -13,12 +13,14 @@ LATELY = 4.0
 
 
 class Player:
-    """Follows the player's events, clock seconds. `onsets` are those of the phrase that is being played."""
+    """Follows the player's events, clock seconds. `onsets` are those of the phrase that is being played,
+    `rests` the silences between them, in seconds."""
 
     def __init__(self) -> None:
         self.held: set[int] = set()
         self.pedal = False
         self.onsets: deque[float] = deque(maxlen=ONSETS)
+        self.rests: deque[float] = deque(maxlen=ONSETS)
         self.last_release: float | None = None
         self._lately: deque[tuple[float, int]] = deque(maxlen=256)
 
@@ -28,6 +30,8 @@ class Player:
         match event:
             case NoteOn():
                 before = self.take(NoteOff(event.time, event.pitch)) if event.pitch in self.held else []
+                if self.onsets and self.last_release is not None and not self.held:
+                    self.rests.append(event.time - self.last_release)
                 self.held.add(event.pitch)
                 self.onsets.append(event.time)
                 self._lately.append((event.time, event.velocity))
@@ -42,6 +46,11 @@ class Player:
                     return []
                 self.pedal = event.down
         return [event]
+
+    def begin_phrase(self) -> None:
+        """What comes now belongs to another phrase."""
+        self.onsets.clear()
+        self.rests.clear()
 
     def all_off(self, time: float) -> list[Event]:
         """The events that let go of everything."""

@@ -6,28 +6,30 @@ ask.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from plugin_bridge.duet.scheduler import Sent
 from plugin_bridge.music.clip import ChordSpan, Clip, clip_from_events
-from plugin_bridge.music.events import Event, NoteOff, NoteOn, close_all, drop_strays
+from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal, close_all, drop_strays
 
 KEPT_SECONDS = 30 * 60.0
 """As much of the past is always there to be saved."""
+_PEDAL = 128  # in a pitch's place
 
 
 class Recording:
-    """The latest `kept` seconds of a duet. Event times are clock seconds. `on_event` gets each event as it is
-    added, in the thread that adds it; it must return at once."""
+    """The latest `kept` seconds of a duet in which something was played; `latest` is when that was (None:
+    never). Event times are clock seconds. `on_event` gets each event as it is added, in the thread that adds
+    it; it must return at once."""
 
     def __init__(self, kept: float = KEPT_SECONDS) -> None:
         self._kept = kept
-        self._parts: tuple[deque[Event], deque[Event]] = deque(), deque()
-        self._left: deque[Sent] = deque()
+        self._parts = _Rows(kept), _Rows(kept)
         self._held: set[int] = set()
         self.player_notes = self.partner_notes = 0
+        self.latest: float | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
 
     @property
@@ -38,7 +40,7 @@ class Recording:
     def heard(self, event: Event) -> None:
         """The player did something."""
         self.player_notes += isinstance(event, NoteOn)
-        self._add(event)
+        self._add(Sent(event, event.time, event.time), event)
 
     def sent(self, sent: Sent) -> None:
         """The partner's event left."""
@@ -48,18 +50,20 @@ class Recording:
                 self._held.add(pitch)
             case NoteOff(pitch=pitch):
                 self._held.discard(pitch)
-        self._left.append(sent)
-        while self._left[0].due < sent.due - self._kept:
-            self._left.popleft()
-        self._add(replace(sent.event, time=sent.sent))
+        self._add(sent, replace(sent.event, time=sent.sent))
 
     def left(self) -> list[Sent]:
         """What the partner sent, as far back as it is kept."""
-        return list(self._left)
+        return list(self._parts[Part.PARTNER].each(Part.PARTNER))
 
     def events(self, since: float) -> list[Event]:
         """Both parts from `since` on, in time order; what is simultaneous keeps its order."""
-        found = [event for part in self._parts for event in tuple(part) if event.time >= since]
+        found = [
+            replace(each.event, time=each.sent)
+            for part, rows in zip(Part, self._parts, strict=True)
+            for each in rows.each(part)
+            if each.sent >= since
+        ]
         return sorted(found, key=lambda event: event.time)
 
     def clip(self, began: float, end: float, chords: tuple[ChordSpan, ...] = ()) -> Clip:
@@ -75,12 +79,49 @@ class Recording:
         first = max((i for i, span in enumerate(spans) if span.start == 0.0), default=0)
         return replace(clip, chords=tuple(spans[first:]))
 
-    def _add(self, event: Event) -> None:
-        part = self._parts[event.part]
-        part.append(event)
+    def _add(self, row: Sent, event: Event) -> None:
+        self._parts[event.part].append(row)
+        if not isinstance(event, Pedal):
+            self.latest = event.time
         self.on_event(event)
-        while part[0].time < event.time - self._kept:
-            part.popleft()
+
+
+class _Rows:
+    """The events of one part in the latest `kept` seconds, 20 bytes each: a duet may go on for days. One
+    thread appends, any may read."""
+
+    _row = struct.Struct("<ddBBxx")  # due, sent, kind and pitch, velocity
+
+    def __init__(self, kept: float) -> None:
+        self._kept = kept
+        self._data = bytearray()
+
+    def append(self, each: Sent) -> None:
+        match each.event:
+            case NoteOn(pitch=pitch, velocity=velocity):
+                what = pitch, velocity
+            case NoteOff(pitch=pitch):
+                what = pitch, 0
+            case Pedal(down=down):
+                what = _PEDAL, int(down)
+        self._data += self._row.pack(each.due, each.sent, *what)
+        if isinstance(each.event, Pedal):
+            return  # everything is let go of at the end, however long the music is over
+        oldest = each.due - self._kept
+        while self._row.unpack_from(self._data)[0] < oldest:
+            del self._data[: self._row.size]
+
+    def each(self, part: Part) -> Iterator[Sent]:
+        """All of them, in order, as events of `part`."""
+        for due, sent, what, value in self._row.iter_unpack(bytes(self._data)):
+            event: Event
+            if what == _PEDAL:
+                event = Pedal(due, bool(value), part)
+            elif value:
+                event = NoteOn(due, what, value, part)
+            else:
+                event = NoteOff(due, what, part)
+            yield Sent(event, due, sent)
 
 
 def hung_notes(events: Iterable[Event]) -> int:

@@ -32,12 +32,12 @@ def spread(seconds: Collection[float]) -> Spread:
     return Spread(p50, p95, p99, len(seconds))
 
 
-_KEPT = 100_000
+_KEPT = 20_000
 
 
 @dataclass(slots=True)
 class Measurements:
-    """Collected while a session runs, seconds; the latest hundred thousand of each.
+    """Collected while a session runs, seconds; the latest twenty thousand of each.
 
     `reaction`: from the player's event at the input callback to the first partner event decided after it
     leaving the output. When the player comes back that is the partner's release. The pause that ends a

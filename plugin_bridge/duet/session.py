@@ -48,6 +48,8 @@ from plugin_bridge.ports.wire import MidiPorts
 logger = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL = 0.0005
+SILENT_END = 10.0
+"""Seconds of silence that a take ends with at most: what was played is kept however long it is ago."""
 LOOK_SECONDS = 0.5
 """How often who waits for the session's end asks whether its ports are lost."""
 
@@ -70,7 +72,7 @@ class DuetSession:
         self.recording = Recording(settings.kept)
         self.tape = Tape()
         self.failure: BaseException | None = None
-        self._engine, self._first_style = engine, engine.style
+        self._engine, self.first_style = engine, engine.style
         self._on_take, self._on_pace = on_take, on_pace
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._echo = EchoFilter()
@@ -134,6 +136,11 @@ class DuetSession:
         """Play in another mode; what is being played ends first."""
         self.set_control("mode", float(list(Mode).index(mode)))
 
+    @property
+    def over(self) -> bool:
+        """Whether it has failed, or `end` was called."""
+        return self._over.is_set()
+
     def end(self) -> None:
         """Make `wait` return; to be called from a signal handler too."""
         self._over.set()
@@ -178,13 +185,21 @@ class DuetSession:
 
     def clip(self) -> Clip:
         """What both played, as far back as it is kept, with the chords."""
-        return self.recording.clip(self._began, self._ended or now(), self._around.spans)
+        latest = self.recording.latest or self._began
+        end = min(self._ended or now(), latest + SILENT_END)
+        return self.recording.clip(self._began, end, self._around.spans)
+
+    def played_out(self, seconds: float) -> bool:
+        """Whether there has been music, or half a tape of other things, and then nothing for `seconds`."""
+        quiet = now() - (self.recording.latest or self._began) > seconds
+        much = self.recording.latest is not None or self.tape.size > self.tape.limit // 2
+        return quiet and much and self._around.playing_transport is None
 
     def save_take(self, folder: Path, name: str) -> Path:
         """Save what is kept as a take; the path of its MIDI file. While the session runs the tape ends
         where it stands."""
         tape = self.tape.copy()
-        style = self._first_style
+        style = self.first_style
         return save_take(folder, name, self.clip(), self.settings, tape, style, self.recording.left())
 
     def report(self) -> Report:

@@ -1,8 +1,8 @@
 """Takes: the latest minutes of a duet as MIDI, and the tape that plays the whole session again.
 
 A take is two files of one name: `NAME.mid` with both parts, and `NAME.take`, a zip of the settings and the
-tape (`take.json`; `readings.bin` and `signals.bin`: float64 and int64, little-endian; `inputs.bin`: see
-`plugin_bridge.duet.journal`).
+tape (`take.json`; `readings.bin`, `inputs.bin`: see `plugin_bridge.duet.journal`; `signals.bin`: int64,
+little-endian).
 With the same program, style and kind of processor it gives the same notes again.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from plugin_bridge.duet.companion import CompanionRules
 from plugin_bridge.duet.controls import TABLE, Controls, Kind
+from plugin_bridge.duet.differences import Differences
 from plugin_bridge.duet.journal import LONGEST_TAPE, Tape
 from plugin_bridge.duet.offline import Offline, replay
 from plugin_bridge.duet.phrases import PhraseRules
@@ -37,7 +38,7 @@ from plugin_bridge.music.events import Event, NoteOn, Pedal
 from plugin_bridge.music.harmony import Chart
 from plugin_bridge.music.midi_file import write_midi
 
-FORMAT = 1
+FORMAT = 2
 MOST_KEPT = 100
 """Takes in a folder; the oldest beyond them go."""
 LATEST = "latest"
@@ -97,10 +98,8 @@ def save_take(
     folder.mkdir(parents=True, exist_ok=True)
     midi = folder / f"{name}.mid"
     write_midi(clip, midi)
-    readings = array("d", tape.readings)
     signals = array("q", tape.signals)
     if sys.byteorder == "big":
-        readings.byteswap()
         signals.byteswap()
     description = {
         "format": FORMAT,
@@ -116,7 +115,7 @@ def save_take(
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         archive.writestr("take.json", json.dumps(description))
-        archive.writestr("readings.bin", readings.tobytes())
+        archive.writestr("readings.bin", bytes(tape.readings))
         archive.writestr("inputs.bin", bytes(tape.inputs))
         archive.writestr("signals.bin", signals.tobytes())
     for old in newest_takes(folder)[MOST_KEPT:]:
@@ -130,8 +129,7 @@ def load_take(path: Path) -> Take:
     try:
         with zipfile.ZipFile(path) as archive:
             description = json.loads(_member(archive, "take.json", path))
-            readings = array("d")
-            readings.frombytes(_member(archive, "readings.bin", path))
+            readings = Differences(_member(archive, "readings.bin", path))
             inputs = bytearray(_member(archive, "inputs.bin", path))
             signals = array("q")
             signals.frombytes(_member(archive, "signals.bin", path))
@@ -151,7 +149,6 @@ def load_take(path: Path) -> Take:
             RuntimeError, EOFError, zlib.error) as error:  # fmt: skip
         raise BridgeError(f"{path}: is no take, or damaged ({error})") from None
     if sys.byteorder == "big":
-        readings.byteswap()
         signals.byteswap()
     return Take(settings, tape, style, styles, sent)
 

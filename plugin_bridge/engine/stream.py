@@ -79,7 +79,7 @@ class Stream:
         self.metre_at = metre_at
         self.chord_bias = chord_bias
         self.tokens_generated = self.tokens_heard = 0
-        self.step_seconds: deque[float] = deque(maxlen=50_000)
+        self.step_seconds: deque[float] = deque(maxlen=20_000)
         self._chart = chart or Chart(())
         self._chord_index: int | None = None
         self._plan: PlanWindow | None = None

@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plugin_bridge.daemon.bridge import TAPE_BYTES, Bridge
 from plugin_bridge.daemon.config import parse_config
 from plugin_bridge.daemon.feed import KEPT, Feed, Reader, beats, row_of
+from plugin_bridge.duet.session import DuetSession
+from plugin_bridge.duet.settings import SessionSettings
+from plugin_bridge.engine.engine import Engine
 from plugin_bridge.music.events import NoteOff, NoteOn, Part, Pedal
+from plugin_bridge.music.midi_file import read_midi
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.loopback import loopback_pair
+from plugin_bridge.ports.wire import MidiPorts
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +119,45 @@ def test_a_duet_that_fails_is_begun_anew(bridge: Bridge) -> None:
 
 def test_the_memory_of_a_duet_that_goes_on_for_weeks_is_bounded(bridge: Bridge) -> None:
     tape = bridge.playing().tape
-    assert tape.limit == TAPE_BYTES < 2**23
-    for _ in range(TAPE_BYTES // 8 + 10):
-        tape.read(1.0)
+    assert tape.limit == TAPE_BYTES <= 2**23
+    tape.limit = 2**16
+    for index in range(2**16):
+        tape.read(index * 0.01)
     assert not tape.whole
-    assert tape.size <= TAPE_BYTES + 8
+    assert tape.size <= 2**16 + 16
+
+
+def test_a_duet_that_is_played_out_is_begun_anew_and_nothing_kept_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugin_bridge.daemon.bridge.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("plugin_bridge.duet.session.SILENT_END", 0.2)
+
+    def keeps_little(engine: Engine, ports: MidiPorts, settings: SessionSettings, **more: Any) -> DuetSession:
+        return DuetSession(engine, ports, replace(settings, kept=1.5), **more)
+
+    near, far = loopback_pair()
+    config = parse_config("", Path("c.toml"))
+    found = Bridge(config, near, tmp_path, make_session=keeps_little)
+    found.start()
+    try:
+        first = found.playing()
+        first.set_control("density", 2.5)
+        far.send(bytes((0x90, 60, 70)))
+        time.sleep(0.1)
+        far.send(bytes((0x80, 60, 0)))
+        deadline = now() + 10
+        while first.recording.player_notes == 0 or first.controls.density != 2.5:
+            assert now() < deadline
+            time.sleep(0.005)
+        assert not first.played_out(60.0)
+        while (again := found.session) is None or again is first:
+            assert now() < deadline
+            time.sleep(0.005)
+        state = found.state()
+        assert (state.what, state.problem, state.restarts) == ("playing", None, 0)
+        assert again.controls == first.controls
+        assert again.tape.size < first.tape.size
+        assert [len(track.notes) for track in read_midi(tmp_path / "latest.mid").tracks] == [1]
+    finally:
+        found.stop()

@@ -40,7 +40,7 @@ def test_moves(snapshot: Snapshot, move: Move) -> None:
 
 def test_the_answer_starts_after_the_pause_and_lasts_as_long_as_the_phrase() -> None:
     decision = decide(_at(12.7), RULES)
-    assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, RULES))
+    assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, (), RULES))
     assert decision.end - decision.start == pytest.approx(RULES.shortest_answer)
     longer = tuple(4.0 + i * 0.25 for i in range(33))
     decision = decide(_at(12.7, onsets=longer), RULES)
@@ -55,16 +55,23 @@ def test_listening_says_when_to_look_again() -> None:
 
 @pytest.mark.parametrize(
     ("gaps", "least", "most"),
-    [(0.1, 0.65, 0.65), (0.7, 0.8, 0.95), (3.0, 1.5, 1.5)],
+    [(0.1, 0.6, 0.6), (0.6, 0.64, 0.68), (3.0, 0.7, 0.7)],
     ids=["fast", "calm", "slow"],
 )
 def test_the_pause_follows_the_players_own_spacing(gaps: float, least: float, most: float) -> None:
-    assert least <= pause_after([i * gaps for i in range(10)], RULES) <= most
+    assert least <= pause_after([i * gaps for i in range(10)], (), RULES) <= most
+
+
+@pytest.mark.parametrize(
+    ("rests", "pause"), [((0.1, 0.2), 0.6), ((0.1, 0.8, 0.1), 1.0), ((2.0, 2.0, 2.0), 1.5)]
+)
+def test_who_rests_between_notes_is_given_longer(rests: tuple[float, ...], pause: float) -> None:
+    assert pause_after(EIGHTHS, rests, RULES) == pytest.approx(pause)
 
 
 def test_chords_are_no_spacing() -> None:
     block = [time + spread for time in (0.0, 0.6, 1.2, 1.8) for spread in (0.0, 0.01, 0.02)]
-    assert pause_after(block, RULES) == pytest.approx(1.25 * 0.58, abs=0.05)
+    assert pause_after(block, (), RULES) == pytest.approx(1.1 * 0.58, abs=0.05)
 
 
 def clock(tempo: float, playing: bool = True) -> Timeline:
@@ -104,4 +111,4 @@ def test_a_beat_too_slow_or_too_fast_to_wait_for_is_not_waited_for() -> None:
 
 def test_a_beat_that_is_not_known_is_no_beat() -> None:
     decision = decide(_at(12.7, beat=BeatEstimate()), RULES)
-    assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, RULES))
+    assert decision.start == pytest.approx(12.2 + pause_after(EIGHTHS, (), RULES))

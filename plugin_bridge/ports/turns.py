@@ -19,8 +19,8 @@ ENOUGH = 30
 """How many turns the client that had the most needs, for the others to be judged by it."""
 SHARE = 0.1
 """Who had a smaller share of that has had none: changes of the graph wake a client's other threads too."""
-MISSES = 2
-"""How often in a row that must be so."""
+MISSING_SECONDS = 0.75
+"""How long that must be so: under load jackd changes its order, and calls who is new, up to 0.5 s late."""
 STILL = 2.0
 """Turns a second: with fewer JACK stands still. Its longest usual periods make 5.4."""
 STILL_SECONDS, LONGEST_STILL = 3.0, 60.0
@@ -69,14 +69,14 @@ class Turns(Generic[_Client]):
 
     def __init__(self) -> None:
         self._before: dict[_Client, int] = {}
-        self._misses: dict[_Client, int] = {}
+        self._missing: dict[_Client, float] = {}  # since when
         self._since: float | None = None
         self._patience = STILL_SECONDS
 
     @property
     def suspects(self) -> bool:
         """Whether a client had no turn when it was judged last."""
-        return bool(self._misses)
+        return bool(self._missing)
 
     def forgotten(self, counts: Mapping[_Client, int], time: float) -> frozenset[_Client]:
         """The clients that get no turn although others do, or all of them when nobody had one for too long.
@@ -94,9 +94,11 @@ class Turns(Generic[_Client]):
             self._begin(counts, time)
             return frozenset(had)
         self._patience = STILL_SECONDS
-        self._misses = {each: self._misses.get(each, 0) + 1 for each in had if had[each] < SHARE * most}
+        self._missing = {
+            each: self._missing.get(each, self._since) for each in had if had[each] < SHARE * most
+        }
         self._begin(counts, time)
-        return frozenset(each for each, misses in self._misses.items() if misses >= MISSES)
+        return frozenset(each for each, since in self._missing.items() if time - since >= MISSING_SECONDS)
 
     def _begin(self, counts: Mapping[_Client, int], time: float) -> None:
         self._before, self._since = dict(counts), time

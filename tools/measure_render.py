@@ -3,6 +3,8 @@ batch is beside a plain loop: plugin-bridge bench render.
 
     python tools/measure_render.py kill --work FOLDER       SIGKILL at half, then --resume
     python tools/measure_render.py sound FOLDER             levels, clicks, tails, onsets of what lies there
+    python tools/measure_render.py shifts FOLDER            are notes that were moved on purpose found moved?
+    python tools/measure_render.py batching --work FOLDER   what generating several clips at once could save
 """
 
 from __future__ import annotations
@@ -14,19 +16,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from note_onsets import onset_errors
+from numpy.typing import NDArray
 
+from plugin_bridge.engine.adapters import choose_style
+from plugin_bridge.engine.engine import Engine
+from plugin_bridge.engine.generation import generate
+from plugin_bridge.music import vocabulary
+from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.midi_file import read_midi
-from plugin_bridge.render import make_plan
+from plugin_bridge.render import Renderer, make_plan
 from plugin_bridge.render.bench_render import write_manifest
 from plugin_bridge.render.encoding import decode
+from plugin_bridge.render.jobs import Generated
 from plugin_bridge.render.mastering import integrated_loudness, true_peak
+from plugin_bridge.render.plan import request_of
+from plugin_bridge.render.plugin_host import DEFAULT_TIME_LIMIT
 from plugin_bridge.render.renderer import clip_of
-from plugin_bridge.render.work import HIDDEN
+from plugin_bridge.render.work import HIDDEN, work
 
 _path = click.Path(path_type=Path)
 _clips = click.option("--seeds", default=10, show_default=True, help="Takes of each of 4 x 5 rows.")
@@ -98,10 +112,10 @@ def kill(folder: Path, seeds: int, jobs: int) -> None:
 @click.option("--every", default=1, show_default=True, help="Only every so many clips.")
 def sound(folder: Path, target: float, peak: float, every: int) -> None:
     """Loudness, true peak, start and end, tail and onsets of the WAV files in FOLDER, by its index.json."""
-    from note_onsets import onset_errors
-
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     rows: list[dict[str, float]] = []
+    onsets: list[float] = []
+    notes = 0
     for clip in index["clips"][::every]:
         audio = decode((folder / clip["files"]["audio"][0]).read_bytes())
         played = clip_of(read_midi(folder / clip["files"]["midi"]))
@@ -109,7 +123,9 @@ def sound(folder: Path, target: float, peak: float, every: int) -> None:
         rate = min((22050, 32000, 44100, 48000, 88200, 96000), key=lambda each: abs(each - rate))
         loudness = integrated_loudness(audio, rate)
         top = true_peak(audio)
-        errors = np.abs([error for _, error in onset_errors(audio, rate, played)])
+        errors = np.array([error for _, error in onset_errors(audio, rate, played)])
+        onsets.extend(errors)
+        notes += len(played.notes)
         level = np.abs(audio).max()
         rows.append(
             {
@@ -118,11 +134,9 @@ def sound(folder: Path, target: float, peak: float, every: int) -> None:
                 "first and last sample, dBFS": _decibels(np.abs(audio[:, [0, -1]]).max()),
                 "last 10 ms under the peak, dB": _decibels(np.abs(audio[:, -rate // 100 :]).max() / level),
                 "end after the last note, s": audio.shape[1] / rate - played.duration,
-                "onset error, median, ms": float(np.median(errors)) if len(errors) else np.nan,
-                "onset error, 95 of 100 notes, ms": float(np.quantile(errors, 0.95))
-                if len(errors)
-                else np.nan,
-                "onsets within 10 ms": float(np.mean(errors <= 10)) if len(errors) else np.nan,
+                "onset, median note, ms": float(np.median(errors)) if len(errors) else np.nan,
+                "onset, farthest note, ms": float(np.abs(errors).max()) if len(errors) else np.nan,
+                "onsets within 10 ms": float(np.mean(np.abs(errors) <= 10)) if len(errors) else np.nan,
                 "onsets judged, of all": len(errors) / len(played.notes),
             }
         )
@@ -132,6 +146,114 @@ def sound(folder: Path, target: float, peak: float, every: int) -> None:
         values = values[np.isfinite(values)]
         click.echo(
             f"{name}: median {np.median(values):.3f}, least {values.min():.3f}, most {values.max():.3f}"
+        )
+    click.echo(f"all notes: {notes}; onsets of those that can be judged: {_spread(onsets)}")
+
+
+@main.command()
+@click.argument("folder", type=_path)
+@click.option("--every", default=10, show_default=True, help="Only every so many clips.")
+@click.option("--seed", default=0, show_default=True)
+def shifts(folder: Path, every: int, seed: int) -> None:
+    """Render clips of FOLDER with three notes in ten moved by 5, 15 or -15 ms, and judge them by the MIDI
+    as it was."""
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    random = np.random.default_rng(seed)
+    found: dict[float, list[float]] = {0.0: [], 5.0: [], 15.0: [], -15.0: []}
+    asked = dict.fromkeys(found, 0)
+    with Renderer() as renderer:
+        for entry in index["clips"][::every]:
+            clip = clip_of(read_midi(folder / entry["files"]["midi"]))
+            moves = random.choice(list(found), len(clip.notes), p=(0.7, 0.1, 0.1, 0.1))
+            moves[[note.start < 0.1 for note in clip.notes]] = 0
+            sound = renderer(_moved(clip, moves))
+            moved_by = dict(zip(clip.notes, moves, strict=True))
+            for move in found:
+                asked[move] += int((moves == move).sum())
+            for note, error in onset_errors(sound.audio, sound.sample_rate, clip):
+                found[float(moved_by[note])].append(error)
+    for move, errors in found.items():
+        click.echo(f"moved by {move:g} ms: {asked[move]} notes; onsets of those judged: {_spread(errors)}")
+
+
+def _moved(clip: Clip, moves: Any) -> Clip:
+    """The clip with each note begun so many milliseconds later."""
+    moved = (
+        replace(note, start=note.start + move / 1000, end=max(note.end, note.start + move / 1000 + 0.01))
+        for note, move in zip(clip.notes, moves, strict=True)
+    )
+    return replace(clip, notes=tuple(sorted(moved)))
+
+
+def _spread(errors: list[float]) -> str:
+    values = np.array(errors)
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+    return (
+        f"{len(values)} notes, median {middle:.1f} ms, 5 to 95 of 100 {low:.1f} to {high:.1f}, "
+        f"least {values.min():.1f}, most {values.max():.1f}; {np.sum(np.abs(values) > 10)} beyond 10 ms"
+    )
+
+
+class _TimedEngine(Engine):
+    """Counts the passes over its network, and their time."""
+
+    passes = 0
+    seconds = 0.0
+
+    def extend(self, tokens: Sequence[int], metre: Sequence[int]) -> NDArray[np.float32]:
+        began = time.perf_counter()
+        logits = super().extend(tokens, metre)
+        self.seconds += time.perf_counter() - began
+        self.passes += 1
+        return logits
+
+
+@main.command()
+@_work
+@click.option("--past", default=200, show_default=True, help="Tokens that a stream holds meanwhile.")
+def batching(folder: Path, past: int) -> None:
+    """The most that stepping several clips in one pass over the weights could save of a batch's time.
+
+    A pass over N tokens of one stream reads the weights once and computes N rows, as a pass over one token of
+    each of N streams would: what it costs beside N steps is the bound. Keeping N streams in step, and waiting
+    for the longest, would cost on top of that.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / HIDDEN).mkdir(exist_ok=True)
+    jobs = make_plan([write_manifest(folder / "batching.toml", 1)]).jobs
+    engine = _TimedEngine(choose_style("base"))
+    work(jobs[0], folder, DEFAULT_TIME_LIMIT)  # loads what is kept from clip to clip
+    generating = whole = 0.0
+    for job in jobs:
+        assert isinstance(job.source, Generated)
+        began = time.perf_counter()
+        generate(engine, request_of(job.source))
+        generating += time.perf_counter() - began
+        began = time.perf_counter()
+        work(job, folder, DEFAULT_TIME_LIMIT)
+        whole += time.perf_counter() - began
+    network, passes = engine.seconds, engine.passes
+    click.echo(
+        f"{len(jobs)} clips: {whole / len(jobs) * 1e3:.0f} ms a clip, {generating / len(jobs) * 1e3:.0f} ms "
+        f"of it generating, {network / len(jobs) * 1e3:.0f} ms of that in {passes / len(jobs):.0f} passes"
+    )
+    tokens = np.random.default_rng(0).integers(vocabulary.PART_BASE, vocabulary.SIZE, past + 64).tolist()
+    engine.reset()
+    engine.extend_all(tokens[:past], [0] * past)
+    counts = (1, 2, 4, 8, 16, 32)
+    taken: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(100):
+        for count in counts:
+            began = time.perf_counter()
+            engine.extend_all(tokens[past : past + count], [0] * count)
+            taken[count].append(time.perf_counter() - began)
+            engine.rewind(past)
+    step = float(np.median(taken[1]))
+    for count in counts[1:]:
+        share = float(np.median(taken[count])) / count / step
+        click.echo(
+            f"{count} at once: {share:.2f} steps a token, which saves at most "
+            f"{network * (1 - share) / whole * 100:.1f} of 100 of a clip's time"
         )
 
 

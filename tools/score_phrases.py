@@ -2,11 +2,13 @@
 
     jackd -r -S -d dummy -r 48000 -p 64 &
     python tools/score_phrases.py POP909_FOLDER --phrases 30 [--clock]
+    python tools/score_phrases.py POP909_FOLDER --phrases 300 --simulated [--clock]    # needs no ports
 
 Phrases are runs of a sung melody (the track MELODY of POP909) between rests of a beat at least, of 4 to 40
 notes and 2 to 12 seconds, drawn from songs that no rule was made on (number 400 and up). Each is played in
 real time through real ports; then the player rests, listens to the answer, and comes back into it with the
-next phrase. With --clock the song's beat is sent as MIDI clock. The recorded output is the judge.
+next phrase. With --clock the song's beat is sent as MIDI clock. The recorded output is the judge. With
+--simulated the same is played in simulated time, where how fast the machine is does not matter.
 
 A phrase has ended when its last note has been over for a beat; `from_end_beats` counts from there to the
 first note of the answer, `from_release_beats` from the end of the last note. A false ending is an answer
@@ -26,8 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
+from plugin_bridge.duet.conductor import Item, Message
+from plugin_bridge.duet.offline import START, simulate
+from plugin_bridge.duet.settings import SessionSettings
+from plugin_bridge.engine.adapters import choose_style
+from plugin_bridge.engine.engine import Engine
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.midi_file import read_midi
+from plugin_bridge.ports.messages import message_from_event
 from plugin_bridge.ports.midi_ports import transport_report
 
 HOST = Path(__file__).parents[1] / "tests" / "fakes" / "midi_host.py"
@@ -108,7 +116,7 @@ def judge(phrases: list[Phrase], played: list[Row], recorded: list[Row]) -> dict
     """Compare what the partner played to the phrases as they were really sent."""
     strokes = [(time, message) for time, message in played if message[0] == 0x90]
     ons = [time for time, message in recorded if message[0] & 0xF0 == 0x90 and message[2]]
-    from_end, from_release, yields, false = [], [], [], 0
+    from_end, from_release, yields, late, false = [], [], [], [], 0
     index = 0
     for number, phrase in enumerate(phrases):
         own = strokes[index : index + len(phrase.notes)]
@@ -121,6 +129,8 @@ def judge(phrases: list[Phrase], played: list[Row], recorded: list[Row]) -> dict
         if answer:
             from_release.append((answer[0] - end) / phrase.beat)
             from_end.append(from_release[-1] - 1.0)
+            if from_end[-1] > 0.5:
+                late.append((number, round(from_end[-1], 2)))
         if number + 1 < len(phrases) and (held := _held(recorded, until)):
             offs = [time for time, message in recorded if _ends(message, held) and time >= until]
             yields.append(max(offs[: len(held)]) - until if len(offs) >= len(held) else float("inf"))
@@ -130,7 +140,7 @@ def judge(phrases: list[Phrase], played: list[Row], recorded: list[Row]) -> dict
         "phrases": len(phrases), "answered": len(from_end), "false_endings": false,
         "false_share": round(false / (false + len(from_end)), 3) if from_end else None,
         "within_half_a_beat": round(float((beats <= 0.5).mean()), 3) if from_end else None,
-        "from_end_beats": _spread(from_end), "from_release_beats": _spread(from_release),
+        "late": late, "from_end_beats": _spread(from_end), "from_release_beats": _spread(from_release),
         "yield_ms": _spread([1e3 * each for each in yields]), "hanging": sorted(held_at_end),
     }  # fmt: skip
 
@@ -167,15 +177,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--style", default="base")
     parser.add_argument("--clock", action="store_true")
+    parser.add_argument("--simulated", action="store_true")
     options = parser.parse_args()
     phrases = choose(options.folder, options.phrases, options.seed)
     rows = script(phrases, options.clock)
+    run = simulated if options.simulated else live
+    played, recorded, more = run(rows, options.style)
+    result = judge(phrases, played, recorded)
+    print(json.dumps({"clock": options.clock, **result, **more}, indent=1))
+    return 0 if not result["hanging"] else 1
+
+
+def live(rows: list[Row], style: str) -> tuple[list[Row], list[Row], dict[str, object]]:
+    """Through real ports, another process playing and recording: what was played and what came, and what the
+    program says of its reaction."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         played, recorded = folder / "play.json", folder / "record.json"
         played.write_text(json.dumps(rows))
         jam = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", options.style, "--takes", name,
+            [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", style, "--takes", name,
              "--report", str(folder / "report.json")],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -190,9 +211,17 @@ def main() -> int:
         jam.communicate(timeout=30)
         record = json.loads(recorded.read_text())
         report = json.loads((folder / "report.json").read_text())
-    result = judge(phrases, record["played"], record["recorded"])
-    print(json.dumps({"clock": options.clock, **result, "reaction_ms": report["reaction_ms"]}, indent=1))
-    return 0 if not result["hanging"] else 1
+    return record["played"], record["recorded"], {"reaction_ms": report["reaction_ms"]}
+
+
+def simulated(rows: list[Row], style: str) -> tuple[list[Row], list[Row], dict[str, object]]:
+    """In simulated time."""
+    items: list[tuple[float, Item]] = [(at, Message(bytes(data), START + at)) for at, data in rows]
+    seconds = rows[-1][0] + 6.0
+    chosen = choose_style(style)
+    duet = simulate(Engine(chosen), SessionSettings(styles=(chosen,), kept=seconds), items, seconds)
+    left = [(each.sent - START, list(message_from_event(each.event))) for each in duet.recording.left()]
+    return rows, left, {}
 
 
 if __name__ == "__main__":

@@ -10,22 +10,19 @@ anything. All public methods may be called from any thread and wait for nothing;
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from types import TracebackType
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import DIRECTIONS, Connections
+from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.frames import Frame, Kind, value_frame, view_from
 from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.jack_watch import JackWatch
+from plugin_bridge.ports.keeper_process import KeeperProcess
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.priority import ask_for_realtime
 from plugin_bridge.ports.transport import Transport
@@ -33,96 +30,12 @@ from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
 
-HANGING_SECONDS = 8.0
-"""A keeper that gives no sign of life for so long is killed. A JACK server that buries another client keeps
-it waiting for five seconds, and killing it then makes one more to be buried."""
-ENDING_SECONDS = 1.0
-"""How long a keeper that has closed its end may take until its process has gone."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
 """Seconds until a keeper is started in the place of one that failed: doubled each time it fails soon."""
 SOUND_SECONDS = 10.0
 """A keeper that lived as long as this was well: the pause begins anew."""
 STARTING = "the MIDI ports are being started; if that lasts, the log says why"
 KEEPER = (sys.executable, "-P", "-m", "plugin_bridge.ports.keeper")
-
-
-class _Keeper:
-    """A keeper's process, our end of its channel, and a watch on its JACK server. OSError when it cannot be
-    started. A keeper lives no longer than its server, so that one watch is enough."""
-
-    def __init__(self, command: Sequence[str], words: Sequence[str], clock: Clock) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            self.process = _start(command, words, theirs)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.channel = Channel(ours)
-        self.view: PatchView | None = None
-        self.alive_at = clock()
-        self._clock, self._how = clock, ""
-        self._watch: JackWatch | None = None
-        self._server_gone = False
-
-    def saw(self, view: PatchView) -> None:
-        """The keeper's patchbay looks so now."""
-        self.view = view
-        if self._watch is None and view.transport == "jack":
-            self._watch = JackWatch.of_running_server()
-
-    def receive(self) -> list[Frame] | None:
-        """What it says next; None when it has ended, or had to be ended."""
-        patience = self.alive_at + HANGING_SECONDS - self._clock()
-        if patience <= 0:
-            self._kill("it hung and was killed")
-            return None
-        frames = self.channel.receive(patience, [] if self._watch is None else [self._watch.handle])
-        if self._watch is not None and self._watch.gone():
-            self._server_gone = True
-            self._kill("its JACK server has ended")  # so nobody has to bury it
-            return None
-        if frames:
-            self.alive_at = self._clock()
-        return frames
-
-    @property
-    def followed_its_server(self) -> bool:
-        """Whether it came up and has ended in good order, or with its JACK server: no failure of its own."""
-        return self.view is not None and (self.process.returncode == 0 or self._server_gone)
-
-    def end(self) -> str:
-        """Make sure that it has ended, and give back what it took; how it ended, in words."""
-        try:
-            self.process.wait(ENDING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._kill("it did not end and was killed")
-        self.channel.close()
-        if self._watch is not None:
-            self._watch.close()
-        return self._how or f"it ended with {self.process.returncode}"
-
-    def _kill(self, how: str) -> None:
-        self._how = how
-        self.process.kill()
-        self.process.wait()
-
-
-def _start(command: Sequence[str], words: Sequence[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a keeper that has `theirs`."""
-    if sys.platform == "win32":
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [*command, "stdin", *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        assert process.stdin is not None
-        with contextlib.suppress(OSError), process.stdin as told:
-            told.write(theirs.share(process.pid))
-        return process
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [*command, str(theirs.fileno()), *words],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
-    )  # fmt: skip
 
 
 class KeptPatchbay:
@@ -143,10 +56,10 @@ class KeptPatchbay:
         self._words = (wanted or "any", input_name, output_name)
         self._command, self._clock = command, clock
         self._connections = connections
-        self._callback: MessageCallback | None = None
-        self._keeper: _Keeper | None = None
+        self._deliver = Delivery(input_name)
+        self._keeper: KeeperProcess | None = None
         self._held = Held()
-        self._received = self._sent = self._failed = 0
+        self._sent = 0
         self._closing = threading.Event()
         self._lock = threading.Lock()  # guards `_keeper` and `_connections` while they are set
         self._thread = threading.Thread(target=self._run, name="ports", daemon=True)
@@ -180,7 +93,7 @@ class KeptPatchbay:
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
-        self._callback = callback
+        self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Send one whole message to every output that is there. ValueError for what is no message. SysEx
@@ -195,7 +108,7 @@ class KeptPatchbay:
 
     def stats(self) -> PortStats:
         """Counts so far; `lost` is always None."""
-        return PortStats(self._received, self._sent, self._failed, None)
+        return PortStats(self._deliver.received, self._sent, self._deliver.failed, None)
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
@@ -214,7 +127,7 @@ class KeptPatchbay:
             raise RuntimeError("close() may not be called from the input callback")
         with self._lock:
             self._closing.set()
-            self._callback = None
+            self._deliver.callback = None
             if self._keeper is not None:
                 self._keeper.channel.finish()
         if self._thread.ident is not None:
@@ -237,8 +150,7 @@ class KeptPatchbay:
         while not self._closing.is_set():
             began = self._clock()
             in_order, how = self._one_keeper()
-            for message in self._held.end():
-                self._deliver(message, self._clock())
+            self._let_go()
             if self._closing.is_set():
                 return
             logger.warning("the port keeper is started again: %s", how)
@@ -251,7 +163,7 @@ class KeptPatchbay:
     def _one_keeper(self) -> tuple[bool, str]:
         """One keeper's life: whether it ended in order, and how."""
         try:
-            keeper = _Keeper(self._command, self._words, self._clock)
+            keeper = KeeperProcess(self._command, self._words, self._clock)
         except OSError as error:
             return False, f"it cannot be started: {error}"
         with self._lock:
@@ -267,16 +179,18 @@ class KeptPatchbay:
             how = keeper.end()
         return keeper.followed_its_server, how
 
-    def _listen_to(self, keeper: _Keeper) -> None:
+    def _listen_to(self, keeper: KeeperProcess) -> None:
         """Hear what it says until it has ended, or hangs."""
         try:
             while (frames := keeper.receive()) is not None:
+                if keeper.quiet:  # it may have frozen: nobody hears the player let go of a key
+                    self._let_go()
                 for frame in frames:
                     self._hear(keeper, frame)
         except ValueError as error:
             logger.error("the port keeper says what makes no sense: %s", error)
 
-    def _hear(self, keeper: _Keeper, frame: Frame) -> None:
+    def _hear(self, keeper: KeeperProcess, frame: Frame) -> None:
         match frame.kind:
             case Kind.MIDI:
                 message, arrived = frame.midi
@@ -288,17 +202,11 @@ class KeptPatchbay:
                 level, name, text = frame.value
                 logging.getLogger(name).log(level, "%s", text)
 
-    def _deliver(self, message: bytes, arrived: float) -> None:
-        callback = self._callback
-        if callback is None:
-            return
-        self._received += 1
-        try:
-            callback(message, arrived)
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
+    def _let_go(self) -> None:
+        """End what the player held, for the session."""
+        for message in self._held.end():
+            self._deliver(message, self._clock())
 
-    def _tell_connections(self, keeper: _Keeper) -> None:
+    def _tell_connections(self, keeper: KeeperProcess) -> None:
         wanted = {"listen": self._connections.listen, "play": self._connections.play}
         keeper.channel.send(value_frame(Kind.FOLLOW, wanted))

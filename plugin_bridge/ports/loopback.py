@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
+from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.wire import PortStats, check_message
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ class Loopback:
         self.peer: Loopback = self
         self._lock = lock
         self._clock = clock
-        self._callback: MessageCallback | None = None
+        self._deliver = Delivery(input_name)
         self._open = True
-        self._received = self._sent = self._failed = 0
+        self._sent = 0
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
         with self._lock:
-            self._callback = callback
+            self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Hand `message` to the other end. BridgeError after close, ValueError for what is no message."""
@@ -49,18 +50,18 @@ class Loopback:
             if not self._open:
                 raise BridgeError(f"MIDI port {self.output_name!r} is closed")
             self._sent += 1
-            self.peer._deliver(bytes(message))
+            self.peer._deliver(bytes(message), self.peer._clock())
 
     def stats(self) -> PortStats:
         """Counts so far."""
         with self._lock:
-            return PortStats(self._received, self._sent, self._failed, None)
+            return PortStats(self._deliver.received, self._sent, self._deliver.failed, None)
 
     def close(self) -> None:
         """Once this returns no callback is running in another thread and none follows. May be repeated."""
         with self._lock:
             self._open = False
-            self._callback = None
+            self._deliver.callback = None
 
     def __enter__(self) -> Loopback:
         return self
@@ -69,16 +70,6 @@ class Loopback:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _deliver(self, message: bytes) -> None:
-        if not self._open or self._callback is None:
-            return
-        self._received += 1
-        try:
-            self._callback(message, self._clock())
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message.hex(" "))
 
 
 def loopback_pair(

@@ -3,16 +3,16 @@
 To a session this is a pair of ports that is not lost with a device. Messages of every input come in merged;
 what is sent goes to every output. When an input is lost, the notes and pedals that it held are ended for the
 session. When an output comes, now or again, it is swept: whatever an earlier life left sounding there ends.
-The rest goes on meanwhile. A patchbay waits for a MIDI system, and lives no longer than the one it found:
-libjack freezes now and then when it is used beyond its server, so a process has one server (see `keeper`).
+The rest goes on meanwhile. A port that fails, or that JACK has forgotten (see `turns`), is opened again.
+A patchbay waits for a MIDI system, and lives no longer than the one it found: libjack freezes now and then
+when it is used beyond its server, so a process has one server (see `keeper`).
 
 Threads: the reader fetches messages and calls the callback: a thousand times a second while music plays, and
 seldom when nothing has come or gone for a while (`POLLS`), so that waiting costs little. The first note after
 a silence is seen, and may be dated, so much later; those after it are dated exactly (see `arrival`).
 The looker looks at the MIDI system and opens and frees ports, which may take as long as the system takes.
-An open port is shared: `_reading` is held while inputs are fetched from or taken out, `_sending` while
-outputs are sent to or taken out; a port is freed only after that. All public methods may be called from any
-thread, and wait for no more than a `send` in progress; `close` joins both threads.
+What both and senders share are `Lines`. All public methods may be called from any thread, and wait for no
+more than a `send` in progress; `close` joins both threads.
 """
 
 from __future__ import annotations
@@ -21,57 +21,38 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeAlias
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
 from plugin_bridge.ports.connections import (
     DIRECTIONS,
     Connections,
     Direction,
     PortKey,
+    matches,
     pattern_of,
     wanted,
 )
-from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
+from plugin_bridge.ports.delivery import Delivery
+from plugin_bridge.ports.lines import Line, Lines
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
-from plugin_bridge.ports.port_system import LOCAL_NAME, OpenPort, PortSystem, Present
+from plugin_bridge.ports.port_system import LOCAL_NAME, PortSystem, Present
 from plugin_bridge.ports.priority import ask_for_realtime
+from plugin_bridge.ports.problems import Problems
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
+from plugin_bridge.ports.turns import Turns
 from plugin_bridge.ports.wire import MessageCallback, PortStats, check_message
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4
-RETRY_SECONDS = 1.0
-"""How long a port that could not be opened is left alone."""
-SWEEPS = 3
-"""How often an output that came is swept, a look apart: a JACK server that overruns loses all of a cycle."""
+RESTLESS_SECONDS = 0.15
+"""How soon it looks again after something changed, or while something seems wrong."""
 POLLS = ((10.0, 0.001), (120.0, 0.025), (float("inf"), 0.05))
 """Up to so many seconds after the last message: seconds between two fetches."""
-LEAVING_SECONDS = 0.01
-"""How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
 JOIN_SECONDS = 5.0
-_Subject: TypeAlias = tuple[Direction, PortKey | Virtual] | None
-"""What a problem is about: a port, or the MIDI system."""
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """An open port, and what sounds on it."""
-
-    direction: Direction
-    key: PortKey | Virtual
-    port: OpenPort
-    held: Held = field(default_factory=Held)
-    arrival: ArrivalClock = field(default_factory=ArrivalClock)
-    broken: bool = False
-    sweeps: int = 0
 
 
 class Patchbay:
@@ -93,20 +74,18 @@ class Patchbay:
         ended, once: nothing is opened, fetched, sent or freed any more."""
         self._changed, self._ended = changed, ended
         self.input_name, self.output_name = input_name, output_name
+        self._names: dict[Direction, str] = {"input": input_name, "output": output_name}
         self._system, self._clock = system, clock
         self._connections = connections
-        self._callback: MessageCallback | None = None
-        self._reading, self._sending = threading.Lock(), threading.Lock()
-        self._lines: dict[Direction, tuple[_Line, ...]] = {"input": (), "output": ()}
-        self._ends: list[bytes] = []  # note-offs for what lost inputs held; under `_reading`
-        self._received = self._sent = self._failed = 0
+        self._deliver = Delivery(input_name)
         self._present = Present()
-        self._problems: dict[_Subject, str] = {}
-        self._retry: dict[_Subject, float] = {}
+        self._problems = Problems()
         self._changes = self._told = 0
         self._found = False
         self._last_traffic = clock()
         self._look = threading.Event()
+        self._lines = Lines(clock, broke=self._look.set)
+        self._turns: Turns[Line] = Turns()
         self._closing = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 
@@ -134,33 +113,27 @@ class Patchbay:
         if connections == self._connections:
             return
         self._connections = connections
-        self._retry.clear()
+        self._problems.try_again()
         self._changes += 1
         self._look.set()
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
-        self._callback = callback
+        self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Send one whole message to every output that is there. ValueError for what is no message. SysEx
         goes to our own ports only: it is meant for programs that know us."""
         check_message(message)
+        if self._closing.is_set():
+            raise BridgeError(f"MIDI port {self.output_name!r} is closed")
         self._last_traffic = self._clock()
-        sysex = message[0] == SYSEX_START
-        with self._sending:
-            if self._closing.is_set():
-                raise BridgeError(f"MIDI port {self.output_name!r} is closed")
-            if self._system.gone():  # a libjack client without its server would block for ever
-                return
-            for line in self._lines["output"]:
-                if not sysex or isinstance(line.key, Virtual):
-                    self._put(line, message)
-            self._sent += 1
+        if not self._system.gone():  # a libjack client without its server would block for ever
+            self._lines.send(message)
 
     def stats(self) -> PortStats:
         """Counts so far."""
-        return PortStats(self._received, self._sent, self._failed, None)
+        return PortStats(self._deliver.received, self._lines.sent, self._deliver.failed, None)
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
@@ -169,21 +142,20 @@ class Patchbay:
             direction: Side(
                 names=self._present.names(direction),
                 patterns=self._connections.patterns(direction),
-                connected=frozenset(line.key for line in self._lines[direction]),
-                virtual=self._name(direction) if virtual else "",
+                connected=frozenset(line.key for line in self._lines.of(direction)),
+                virtual=self._names[direction] if virtual else "",
             )
             for direction in DIRECTIONS
         }
-        problems = tuple(dict.fromkeys(tuple(self._problems.values())))
-        return view_of(sides, self._own, self.transport, problems, self._changes)
+        changes = self._changes + self._problems.changes
+        return view_of(sides, self._own, self.transport, self._problems.texts(), changes)
 
     def close(self) -> None:
         """Close all ports, with everything off. Once this returns no callback runs. May be repeated."""
         if threading.current_thread() in self._threads:
             raise RuntimeError("close() may not be called from the input callback")
-        with self._sending:
-            self._closing.set()
-        self._callback = None
+        self._closing.set()
+        self._deliver.callback = None
         self._look.set()
         for thread in self._threads:
             thread.join(JOIN_SECONDS)
@@ -206,7 +178,7 @@ class Patchbay:
     def _read(self) -> None:
         ask_for_realtime()
         while not self._closing.is_set():
-            batch = self._fetch()
+            batch = self._lines.fetch()
             for message, arrived in batch:
                 self._deliver(message, arrived)
             time_now = self._clock()
@@ -216,47 +188,6 @@ class Patchbay:
                 silence = time_now - self._last_traffic
                 time.sleep(next(pause for until, pause in POLLS if silence < until))
 
-    def _fetch(self) -> list[tuple[bytes, float]]:
-        """The ends of what lost inputs held, and one message of each input that has one."""
-        with self._reading:
-            batch = [(message, self._clock()) for message in self._ends]
-            self._ends.clear()
-            for line in self._lines["input"]:
-                fetched = self._get(line)
-                if fetched is None or not fetched[0]:
-                    continue
-                message, delta = bytes(fetched[0]), fetched[1]
-                arrived = line.arrival.stamp(delta, self._clock())
-                if message[0] == SYSEX_START:
-                    line.arrival.restart()  # its delta counts from its last piece only
-                if message[0] != ACTIVE_SENSING:
-                    line.held.follow(message)
-                    batch.append((message, arrived))
-        return batch
-
-    def _get(self, line: _Line) -> tuple[list[int], float] | None:
-        """Fetch from one line. One that fails is replaced at the next look."""
-        if line.broken:
-            return None
-        try:
-            return line.port.get_message()
-        except (RuntimeError, ValueError, OSError) as error:
-            line.broken = True
-            self._look.set()
-            logger.warning("MIDI input %r failed: %s", line.key.name, error)
-            return None
-
-    def _deliver(self, message: bytes, arrived: float) -> None:
-        callback = self._callback
-        if callback is None:
-            return
-        self._received += 1
-        try:
-            callback(message, arrived)
-        except Exception:
-            self._failed += 1
-            logger.exception("the callback of %r failed on %s", self.input_name, message[:16].hex(" "))
-
     # the looker's thread
 
     def _look_on(self) -> None:
@@ -264,17 +195,21 @@ class Patchbay:
             if self._system_ended():
                 self._ended()
                 return
+            restless = True
             try:
                 self._turn()
-                if self._changes != self._told:
-                    self._told = self._changes
+                changes = self._changes + self._problems.changes
+                restless = changes != self._told or self._turns.suspects or self._system.gone()
+                if changes != self._told:
+                    self._told = changes
                     self._changed()
             except Exception:  # whatever a driver does, the next look may go well
                 logger.exception("looking after the ports failed; it is tried again")
-            self._look.wait(LOOK_SECONDS)
+            if not self._system_ended():
+                self._look.wait(RESTLESS_SECONDS if restless else LOOK_SECONDS)
             self._look.clear()
         if not self._system_ended():
-            self._drop([line for direction in DIRECTIONS for line in self._lines[direction]])
+            self._drop(self._lines.all())
 
     def _system_ended(self) -> bool:
         return self._found and self._system.gone()
@@ -285,121 +220,72 @@ class Patchbay:
         if system.gone():
             problem = system.find()
             if problem is not None:
-                self._problem(None, problem)
+                self._problems.add(None, problem, self._clock())
                 return
             self._found = True
             logger.info("MIDI goes through %s", system.transport)
         try:
             present = system.look()
         except BridgeError as error:
-            self._problem(None, str(error))
+            self._problems.add(None, str(error), self._clock())
             return
-        self._solved(None)
+        self._problems.solved(None)
         if present != self._present:
             self._present = present
             self._changes += 1
-        for line in self._lines["output"]:
-            if line.sweeps < SWEEPS:
-                with self._sending:
-                    self._sweep(line)
+        self._lines.sweep()
         for direction in DIRECTIONS:
             self._look_after(direction, present.names(direction))
+        self._miss_turns()
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
-        name, patterns = self._name(direction), self._connections.patterns(direction)
+        name, patterns = self._names[direction], self._connections.patterns(direction)
         if name and not self._system.has_virtual:  # a driver's port of our name takes the place of our own
             patterns = (*patterns, pattern_of(name))
         meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
         if name and self._system.has_virtual:
             meant.add(Virtual(name))
-        lines = self._lines[direction]
+        lines = self._lines.of(direction)
         self._drop([line for line in lines if line.broken or line.key not in meant])
-        there = {line.key for line in self._lines[direction]}
+        there = {line.key for line in self._lines.of(direction)}
         for key in sorted(meant - there, key=lambda each: (isinstance(each, PortKey), each.name)):
-            if self._clock() >= self._retry.get((direction, key), 0.0):
+            if not self._problems.left_alone((direction, key), self._clock()):
                 self._open(direction, key)
-        for about in list(self._problems):
-            if about is not None and about[0] == direction and about[1] not in meant:
-                self._solved(about)
+        self._problems.keep(direction, meant)
 
     def _open(self, direction: Direction, key: PortKey | Virtual) -> None:
         try:
-            line = _Line(direction, key, self._system.open(direction, key))
+            line = Line(direction, key, self._system.open(direction, key), self._is_ours(direction, key))
         except BridgeError as error:
-            self._retry[direction, key] = self._clock() + RETRY_SECONDS
-            self._problem((direction, key), str(error))
+            self._problems.add((direction, key), str(error), self._clock())
             return
-        if direction == "output":
-            with self._sending:
-                self._sweep(line)
-                self._lines["output"] = (*self._lines["output"], line)
-        else:
-            with self._reading:
-                self._lines["input"] = (*self._lines["input"], line)
-        self._retry.pop((direction, key), None)
-        self._solved((direction, key))
+        self._lines.add(line)
+        self._problems.solved((direction, key))
         self._changes += 1
         logger.info("%s %r is connected", direction, key.name)
 
-    def _sweep(self, line: _Line) -> None:
-        """End what an earlier life left sounding, and nothing that sounds by this one; under `_sending`."""
-        line.sweeps += 1
-        pedal_up, *offs, notes_off = all_off(0, (p for p in range(128) if not line.held.sounds(0, p)))
-        for message in offs if line.held else (pedal_up, *offs, notes_off):
-            self._put(line, message)
+    def _miss_turns(self) -> None:
+        """A port that the system has forgotten is as good as lost: it is opened again, at once."""
+        counts = {line: turns for line in self._lines.all() if (turns := line.port.turns()) is not None}
+        for line in self._turns.forgotten(counts, self._clock()):
+            line.broken = True
+            self._look.set()
+            logger.warning("JACK has forgotten %s %r: it is opened again", line.direction, line.key.name)
 
-    def _drop(self, lost: Sequence[_Line]) -> None:
+    def _drop(self, lost: Sequence[Line]) -> None:
         """Take `lost` out, end what they held, and free them."""
         if not lost:
             return
-        with self._reading:
-            self._lines["input"] = tuple(line for line in self._lines["input"] if line not in lost)
-            for line in lost:
-                self._ends += line.held.end() if line.direction == "input" else []
-        with self._sending:
-            self._lines["output"] = tuple(line for line in self._lines["output"] if line not in lost)
-            for line in lost:
-                for message in line.held.end():
-                    self._put(line, message)
-        outputs = [line for line in lost if line.direction == "output"]
-        if outputs:
-            time.sleep(LEAVING_SECONDS)
-            with self._sending:
-                for line in outputs:  # once more, in another cycle; see SWEEPS
-                    self._sweep(line)
-            time.sleep(LEAVING_SECONDS)
+        self._lines.take_out(lost)
         self._system.free([line.port for line in lost])
         for line in lost:
             logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1
-
-    def _put(self, line: _Line, message: bytes) -> None:
-        """Send on one line. One that fails is replaced at the next look."""
-        if line.broken:
-            return
-        try:
-            line.port.send_message(message)
-        except (RuntimeError, ValueError, OSError, BridgeError) as error:
-            line.broken = True
-            self._look.set()
-            logger.warning("MIDI output %r refused a message: %s", line.key.name, error)
-        else:
-            line.held.follow(message)
 
     @property
     def _own(self) -> tuple[str, ...]:
         """How the names of our own ports begin, where we have some."""
         return (LOCAL_NAME, self.input_name, self.output_name) if self._system.has_virtual else ()
 
-    def _name(self, direction: Direction) -> str:
-        return self.input_name if direction == "input" else self.output_name
-
-    def _problem(self, about: _Subject, text: str) -> None:
-        if self._problems.get(about) != text:
-            self._problems[about] = text
-            self._changes += 1
-            logger.warning("%s", text)
-
-    def _solved(self, about: _Subject) -> None:
-        if self._problems.pop(about, None) is not None:
-            self._changes += 1
+    def _is_ours(self, direction: Direction, key: PortKey | Virtual) -> bool:
+        return isinstance(key, Virtual) or matches(pattern_of(self._names[direction]), key.name)

@@ -23,11 +23,13 @@ from plugin_bridge.ports.rtmidi_objects import (
     Chosen,
     ErrorLog,
     Virtual,
+    names_of,
     new_port,
     open_port,
     refuse_taken_name,
 )
 from plugin_bridge.ports.transport import Probes, Transport, jack_problem, rtmidi_problem
+from plugin_bridge.ports.turns import ClientThreads, own_threads
 
 LOCAL_NAME = "Plugin Bridge"
 PATIENT_SECONDS = 15.0
@@ -48,6 +50,10 @@ class OpenPort(Protocol):
 
     def send_message(self, message: bytes) -> None:
         """Send one message."""
+
+    def turns(self) -> int | None:
+        """How often the system has given it its turn so far, roughly (see `turns`); None where that is not
+        shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class PortSystem(Protocol):
         """Whether ports of our own can be made."""
 
     def gone(self) -> bool:
-        """Whether there is none, or the one that was found has ended."""
+        """Whether there is none, or the one that was found has ended, or wants nothing more of us."""
 
     def find(self) -> str | None:
         """Look for a MIDI system; why there is none, or None."""
@@ -96,6 +102,7 @@ class _RtmidiPort:
     direction: Direction
     port: Any
     errors: ErrorLog
+    threads: ClientThreads | None
 
     def get_message(self) -> tuple[list[int], float] | None:
         found: tuple[list[int], float] | None = self.port.get_message()
@@ -104,6 +111,13 @@ class _RtmidiPort:
     def send_message(self, message: bytes) -> None:
         self.port.send_message(message)
         self.errors.raise_for("it reports")
+
+    def turns(self) -> int | None:
+        return None if self.threads is None else self.threads.turns()
+
+    def shut_out(self) -> bool:
+        """Whether JACK wants nothing more of it."""
+        return self.threads is not None and self.threads.turns() is None
 
 
 class RtmidiSystem:
@@ -122,6 +136,7 @@ class RtmidiSystem:
         self._blind_next = self._list_next = 0.0
         self._marks: dict[str, int] = {}
         self._present = Present()
+        self._shut_out = False
 
     @property
     def transport(self) -> Transport:
@@ -134,9 +149,9 @@ class RtmidiSystem:
         return self._transport not in ("winmm", "loopback")
 
     def gone(self) -> bool:
-        """Whether there is none, or the JACK server that was found has ended."""
+        """Whether there is none, or the JACK server that was found has ended, or shut us out."""
         watch = self._watch
-        return self._transport == "loopback" or (watch is not None and watch.gone())
+        return self._transport == "loopback" or self._shut_out or (watch is not None and watch.gone())
 
     def find(self) -> str | None:
         """Look for a MIDI system; why there is none, or None. Takes microseconds while there is none, and
@@ -166,6 +181,9 @@ class RtmidiSystem:
     def look(self) -> Present:
         """What is there. BridgeError when asking fails. A client of JACK's that has gone and come back under
         the same name since the last look is left out once, so that what was connected to it is let go."""
+        self._shut_out = any(each.shut_out() for each in self._opened)
+        if self._shut_out:
+            raise BridgeError("JACK has shut this program out")
         marks = client_marks() if self._transport == "jack" else {}
         if marks and marks == self._marks and self._clock() < self._list_next:
             return self._present
@@ -175,7 +193,9 @@ class RtmidiSystem:
         self._list_next = 0.0 if replaced else self._clock() + LIST_SECONDS
         try:
             inputs, outputs = (
-                tuple(name for name in self._asked(each).get_ports() if client_of(name) not in replaced)
+                tuple(
+                    name for name in names_of(self._asked(each)) if name and client_of(name) not in replaced
+                )
                 for each in ("input", "output")
             )
         except (RuntimeError, ValueError, OSError) as error:
@@ -188,7 +208,9 @@ class RtmidiSystem:
         """Open a port. BridgeError says why not."""
         local = port if isinstance(port, Virtual) else Virtual(LOCAL_NAME)
         errors = ErrorLog()
+        before = own_threads()
         opened = new_port(self._transport, direction, local, errors)
+        began = own_threads() - before if self._transport == "jack" else None
         try:
             if isinstance(port, Virtual):
                 refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
@@ -201,7 +223,7 @@ class RtmidiSystem:
         except BaseException:
             self._delete([opened])
             raise
-        found = _RtmidiPort(direction, opened, errors)
+        found = _RtmidiPort(direction, opened, errors, ClientThreads(began) if began else None)
         self._opened.append(found)
         self._dismiss([each for each in self._scouts if each[0] == direction])
         return found
@@ -250,7 +272,7 @@ class RtmidiSystem:
         self._delete([port for _, port in scouts])
 
     def _forget(self) -> None:
-        self._list_next = 0.0
+        self._list_next, self._shut_out = 0.0, False
         self._dismiss(self._scouts)
         if self._watch is not None:
             self._watch.close()

@@ -95,10 +95,16 @@ class Chosen:
     local_name: str
 
 
+def names_of(port: Any) -> list[str]:
+    """The ports that `port` could be opened with, by number; empty where one has gone meanwhile.
+    RuntimeError, ValueError or OSError when the system fails."""
+    return [name or "" for name in port.get_ports()]
+
+
 def choose(port: Any, endpoint: Endpoint, direction: str) -> Virtual | Chosen:
     if isinstance(endpoint, Virtual):
         return endpoint
-    names = port.get_ports()
+    names = names_of(port)
     index = choose_port(endpoint.wanted, names, direction)
     return Chosen(names[index], names[:index].count(names[index]), endpoint.local_name)
 
@@ -109,7 +115,7 @@ def open_port(port: Any, chosen: Virtual | Chosen, direction: str, errors: Error
         if isinstance(chosen, Virtual):
             port.open_virtual_port(chosen.name)
         else:
-            numbers = [i for i, name in enumerate(port.get_ports()) if name == chosen.name]
+            numbers = [i for i, name in enumerate(names_of(port)) if name == chosen.name]
             if len(numbers) <= chosen.occurrence:
                 raise BridgeError(f"{what}: it has just gone; list the ports again")
             port.open_port(numbers[chosen.occurrence], name=chosen.local_name)
@@ -128,7 +134,7 @@ def refuse_taken_names(reading: Any, writing: Any, source: Endpoint, target: End
 def refuse_taken_name(endpoint: Virtual, others: Any) -> None:
     """Two ports of one name leave a DAW to guess which it talks to. A port of ours is seen from the
     other side: a virtual input stands among the outputs that can be opened, which `others` lists."""
-    if endpoint.name in map(short_name, others.get_ports()):
+    if endpoint.name in map(short_name, names_of(others)):
         raise BridgeError(
             f"a MIDI port named {endpoint.name!r} is there already: "
             "stop the other Plugin Bridge, or choose another port name"

@@ -25,6 +25,7 @@ from typing import Any
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.arrival import ArrivalClock
 from plugin_bridge.ports.clock import Clock, now
+from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START
 from plugin_bridge.ports.priority import ask_for_realtime
@@ -34,6 +35,7 @@ from plugin_bridge.ports.rtmidi_objects import (
     Virtual,
     choose,
     free_port,
+    names_of,
     new_port,
     open_port,
     refuse_taken_names,
@@ -58,11 +60,10 @@ class RtmidiPorts:
         """Open both ports, or neither: BridgeError says what was not possible."""
         self.transport = transport
         self._clock = clock
-        self._callback: MessageCallback | None = None
         self._closing = threading.Event()
         self._send_lock = threading.Lock()
         self._close_lock = threading.Lock()
-        self._received = self._sent = self._failed = 0
+        self._sent = 0
         self._splitter = Splitter()
         self._lost: str | None = None
         self._errors = ErrorLog()
@@ -82,13 +83,14 @@ class RtmidiPorts:
             open_port(self._in, chosen_source, "input", self._errors)
             open_port(self._out, chosen_target, "output", self._errors)
             self.input_name, self.output_name = chosen_source.name, chosen_target.name
+            self._deliver = Delivery(self.input_name)
             opened.pop_all()
         self._reader = threading.Thread(target=self._read, name="midi-input", daemon=True)
         self._reader.start()
 
     def listen(self, callback: MessageCallback | None) -> None:
         """Call `callback(message, time)` for each message from now on; None stops that."""
-        self._callback = callback
+        self._deliver.callback = callback
 
     def send(self, message: bytes) -> None:
         """Send one whole message. BridgeError when closed or lost, ValueError for what is no message."""
@@ -106,7 +108,7 @@ class RtmidiPorts:
 
     def stats(self) -> PortStats:
         """Counts so far."""
-        return PortStats(self._received, self._sent, self._failed, self._lost)
+        return PortStats(self._deliver.received, self._sent, self._deliver.failed, self._lost)
 
     def close(self) -> None:
         """Close both ports. Once this returns no callback runs and none follows. May be repeated.
@@ -117,7 +119,7 @@ class RtmidiPorts:
             raise RuntimeError("close() may not be called from the input callback")
         with self._close_lock:
             self._closing.set()
-            self._callback = None
+            self._deliver.callback = None
             self._reader.join(JOIN_SECONDS)
             self._release(keep_input=self._reader.is_alive())
             if self._reader.is_alive():
@@ -155,7 +157,8 @@ class RtmidiPorts:
         try:
             for message, arrived in self._messages():
                 if message:
-                    self._deliver(message, arrived)
+                    for whole in self._splitter.feed(message):
+                        self._deliver(whole, arrived)
                 elif arrived >= next_look:
                     next_look = arrived + WATCH_SECONDS
                     self._raise_if_lost()
@@ -183,18 +186,6 @@ class RtmidiPorts:
             if message[0] != ACTIVE_SENSING:
                 yield bytes(message), arrived
 
-    def _deliver(self, message: bytes, arrived: float) -> None:
-        callback = self._callback
-        if callback is None or self._closing.is_set():
-            return
-        for whole in self._splitter.feed(message):
-            self._received += 1
-            try:
-                callback(whole, arrived)
-            except Exception:
-                self._failed += 1
-                logger.exception("the callback of %r failed on %s", self.input_name, whole[:16].hex(" "))
-
 
 def port_names(transport: Transport) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the inputs and of the outputs that can be opened now. BridgeError when asking fails."""
@@ -203,7 +194,7 @@ def port_names(transport: Transport) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for direction in ("input", "output"):
         port = new_port(transport, direction, Virtual("Plugin Bridge list"), errors)
         try:
-            names.append(tuple(port.get_ports()))
+            names.append(tuple(filter(None, names_of(port))))
         finally:
             free_port(port)
     return names[0], names[1]

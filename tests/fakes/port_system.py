@@ -24,13 +24,14 @@ class FakePort:
         self.system, self.direction, self.key = system, direction, key
         self.inbox: deque[bytes] = deque()
         self.sent: list[bytes] = []
-        self.freed = self.refuses = False
+        self.freed = self.refuses = self.forgotten = False
+        self.given = 0
 
     def get_message(self) -> tuple[list[int], float] | None:
         if self.freed:
             self.system.misuse.append(f"fetched from {self.key} after it was freed")
         try:
-            return list(self.inbox.popleft()), 0.0
+            return list(self.inbox.popleft()), -1.0  # nobody measured when it came
         except IndexError:
             if self.refuses:
                 raise RuntimeError("refused") from None
@@ -45,6 +46,10 @@ class FakePort:
         self.sent.append(message)
         self.system.log[self.direction, self.key.name].append(message)
         self.system.sent(self, message)
+
+    def turns(self) -> int | None:
+        self.given += 0 if self.forgotten else 100
+        return self.given
 
 
 class FakeSystem:

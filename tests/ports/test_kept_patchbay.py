@@ -17,7 +17,7 @@ from fakes import kept_ports
 from fakes.kept_ports import END, FREEZE
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.ports import kept_patchbay
+from plugin_bridge.ports import keeper_process
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.connections import Connections
@@ -87,7 +87,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(kept_patchbay, "HANGING_SECONDS", 3.0)
+    monkeypatch.setattr(keeper_process, "HANGING_SECONDS", 3.0)
     threads, handles = threading.active_count(), open_handles()
     bench = Bench(tmp_path / "synth.log")
     with bench.patchbay:
@@ -132,6 +132,17 @@ def test_a_keeper_that_hangs_is_replaced(bench: Bench) -> None:
     os.kill(process, signal.SIGSTOP)
     assert bench.another_keeper(process)
     assert wait_for(lambda: sounding(bench.got()) == sounding(bench.played) == 0)
+
+
+def test_while_a_keeper_is_silent_the_player_holds_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_process, "HANGING_SECONDS", 60.0)
+    process = bench.hold_a_note()
+    os.kill(process, signal.SIGSTOP)
+    assert wait_for(lambda: sounding(bench.played) == 0)
+    assert bench.patchbay.process == process  # which is still waited for
+    os.kill(process, signal.SIGCONT)
 
 
 def test_a_keeper_that_freezes_with_the_lock_held_is_replaced(bench: Bench) -> None:

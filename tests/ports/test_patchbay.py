@@ -139,7 +139,7 @@ def test_an_output_that_refuses_is_opened_anew_and_the_others_go_on(
     assert first is not None
     first.refuses = True
     patchbay.send(ON)
-    assert system.log["output", OUT][-1] == ON
+    assert ON in system.log["output", OUT]
     assert wait_for(lambda: system.port("Synth:1") not in (None, first))
 
 
@@ -157,6 +157,22 @@ def test_an_input_that_fails_is_opened_anew_and_lets_go_of_its_keys(
     assert not sounding(heard)
 
 
+def test_a_keyboard_that_jack_has_forgotten_is_opened_anew_and_lets_go_of_its_keys(
+    system: FakeSystem, patchbay: Patchbay
+) -> None:
+    heard: list[bytes] = []
+    patchbay.listen(lambda message, _: heard.append(message))
+    ports = {name: system.port(name) for name in ("Keys:1", "Synth:1", IN, OUT)}
+    first = ports["Keys:1"]
+    assert first is not None
+    first.inbox.append(ON)
+    first.forgotten = True
+    assert wait_for(lambda: system.port("Keys:1") not in (None, first))
+    assert wait_for(lambda: len(heard) == 2)
+    assert not sounding(heard)
+    assert all(system.port(name) is ports[name] for name in ("Synth:1", IN, OUT))
+
+
 def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() -> None:
     system = FakeSystem([IN, OUT], [IN, OUT])  # as loopMIDI shows them, each on both sides
     system.has_virtual = False
@@ -164,6 +180,8 @@ def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() 
         assert wait_for(lambda: len(system.open_ports) == 2)
         found = {(port.direction, port.name) for port in patchbay.view().ports if port.connected}
         assert found == {("input", IN), ("output", OUT)}
+        patchbay.send(b"\xf0\x7d\x01\xf7")  # FL Studio listens there
+        assert b"\xf0\x7d\x01\xf7" in system.log["output", OUT]
 
 
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports import port_system
 from plugin_bridge.ports.jack_watch import client_marks
 from plugin_bridge.ports.port_system import RtmidiSystem
+from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Probes
 
 
@@ -95,12 +99,12 @@ def test_a_client_that_comes_back_under_its_name_is_known_to_be_another(
 def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed = ["Keys:Keys", "Synth:in"]
+    listed = ["Keys:Keys", None, "Synth:in"]  # one went while they were counted
     marks = {"Keys": 1, "Synth": 2}
     asked: list[str] = []
 
     class Scout:
-        def get_ports(self) -> list[str]:
+        def get_ports(self) -> list[str | None]:
             asked.append("listed")
             return listed
 
@@ -125,3 +129,44 @@ def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     time[0] += 2.0
     system.look()
     assert asked  # a client that was there may have made another port
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a client's threads")
+def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    shut_out = threading.Event()
+
+    class Client:
+        """As libjack's: a thread that ends when the server closes the line."""
+
+        def __init__(self) -> None:
+            self.thread = threading.Thread(target=shut_out.wait)
+            self.thread.start()
+
+        def get_ports(self) -> list[str]:
+            return []
+
+        def ignore_types(self, **_: bool) -> None:
+            pass
+
+        def open_virtual_port(self, _: str) -> None:
+            pass
+
+        def close_port(self) -> None:
+            pass
+
+        def delete(self) -> None:
+            self.thread.join()
+
+    monkeypatch.setattr(port_system, "new_port", lambda *_: Client())
+    monkeypatch.setattr(port_system, "client_marks", dict)
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None))
+    assert system.find() is None
+    port = system.open("input", Virtual("Plugin Bridge In"))
+    system.look()
+    assert not system.gone()
+    shut_out.set()
+    while port.turns() is not None:  # a thread of the system's ends in its own time
+        time.sleep(0.001)
+    with pytest.raises(BridgeError, match="shut"):
+        system.look()
+    assert system.gone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +161,6 @@ def test_a_format_that_cannot_hold_the_rate_is_refused_by_name() -> None:
         ({"tail": float("nan")}, "tail nan"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, object], about: str) -> None:
+def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, Any], about: str) -> None:
     with pytest.raises(BridgeError, match=about):
-        Output(**settings)  # type: ignore[arg-type]
+        Output(**settings)

@@ -12,6 +12,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.clip import Clip, Note
 from plugin_bridge.music.events import Part
 from plugin_bridge.music.midi_file import read_midi, write_midi
+from plugin_bridge.render.effects import BuiltInEffect
 from plugin_bridge.render.jobs import Generated, MidiSource, job_key
 from plugin_bridge.render.plan import make_plan
 from plugin_bridge.render.renderer import clip_of
@@ -50,11 +51,12 @@ def test_what_sounds_the_same_has_the_same_key_wherever_it_lies(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"formats": ("flac",)}, {"sample_rate": 48000}, {"loudness": None}, {"tail": 1.0}, {"stems": True}],
-)
-def test_another_setting_is_another_key(tmp_path: Path, changed: dict[str, object]) -> None:
+    [Output(formats=("flac",)), Output(sample_rate=48000), Output(loudness=None), Output(tail=1.0),
+     Output(stems=True)],
+)  # fmt: skip
+def test_another_setting_is_another_key(tmp_path: Path, changed: Output) -> None:
     [job] = make_plan([write_duet(tmp_path / "a.mid")]).jobs
-    assert job_key(replace(job, output=Output(**changed))) != job.key  # type: ignore[arg-type]
+    assert job_key(replace(job, output=changed)) != job.key
     assert job_key(replace(job, effects=())) != job.key
 
 
@@ -79,7 +81,7 @@ def test_files_of_a_manifest_are_sought_beside_it(tmp_path: Path) -> None:
     text = '[[clip]]\nmidi = "lead.mid"\neffects = "dry.toml"\n[[clip]]\nprompt = "lead.mid"\nbars = 1'
     first, second = make_plan([write_manifest(tmp_path / "pack.toml", text)]).jobs
     assert first.source == MidiSource(tmp_path / "lead.mid")
-    assert [effect.kind for effect in first.effects] == ["Gain"]  # type: ignore[union-attr]
+    assert first.effects == (BuiltInEffect("Gain"),)
     assert isinstance(second.source, Generated) and second.source.prompt == tmp_path / "lead.mid"
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_what_is_wrong_with_a_plugin_is_known_before_it_plays(synth: Path, tmp_p
     spec = PluginSpec(synth)
     empty = tmp_path / "Empty.vst3"
     empty.mkdir()
-    for wrong, use, about in (
+    cases: tuple[tuple[PluginSpec, Literal["instrument", "effect"], str], ...] = (
         (replace(spec, parameters=(("gain", 5.0),)), "instrument", "parameter gain: 5.0 is out of range"),
         (
             replace(spec, parameters=(("volume", 1.0),)),
@@ -180,8 +181,9 @@ def test_what_is_wrong_with_a_plugin_is_known_before_it_plays(synth: Path, tmp_p
         (spec, "effect", "is an instrument, not an effect"),
         (PluginSpec(zam("ZamCompX2")), "instrument", "is an effect, not an instrument"),
         (PluginSpec(empty), "instrument", "plugin Empty: "),
-    ):
+    )
+    for wrong, use, about in cases:
         with PluginHost(wrong) as host, pytest.raises(BridgeError) as caught:
-            host.describe(use, RATE)  # type: ignore[arg-type]
+            host.describe(use, RATE)
         assert about in str(caught.value)
         assert "\n" not in str(caught.value)

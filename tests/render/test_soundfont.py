@@ -111,6 +111,36 @@ def test_a_half_that_lost_its_other_side_becomes_mono() -> None:
     assert [(s.link, s.kind) for s in taken.samples] == [(0, MONO), (0, MONO)]
 
 
+def test_samples_that_swell_late_lose_the_time_before_on_both_sides_alike() -> None:
+    late = bytes(2 * 441)  # 10 ms
+    samples = tuple(
+        replace(each, points=late + each.points, loop=(each.loop[0] + 441, each.loop[1] + 441))
+        if each.name.startswith(b"A")
+        else each
+        for each in TINY.samples
+    )
+    made = make_piano.quickened(make_piano.extract(replace(TINY, samples=samples), 0, 0))
+    left, right = made.samples
+    assert (left.points, left.loop) == (right.points, right.loop)
+    assert make_piano.swell(made, left) == pytest.approx(make_piano.SWELL, abs=0.0005)
+    whole = TINY.samples[1]
+    assert left.points.endswith(whole.points)
+    assert left.points[2 * left.loop[0] :] == whole.points[2 * whole.loop[0] :]
+
+
+def test_samples_that_begin_in_time_stay_as_they_are() -> None:
+    taken = make_piano.extract(TINY, 0, 0)
+    assert make_piano.quickened(taken) == taken
+
+
+def test_long_attacks_become_two_milliseconds_and_short_ones_stay() -> None:
+    slow, quick = (34, 0x10000 - 8359), (34, 0x10000 - 12000)  # 8 ms and 1 ms in timecents
+    zones = (Zone((slow, (53, 1))), Zone((quick, (53, 3))))
+    font = replace(TINY, instruments=(TINY.instruments[0], Instrument(b"Stereo", zones)))
+    attacks = [region.envelope.attack for region in regions(make_piano.quickened(font), 0, 0)]
+    assert attacks[:2] == pytest.approx([0.002, 0.001], rel=0.03)
+
+
 def test_the_result_is_reproducible_and_says_where_it_comes_from() -> None:
     source = make_piano.write(TINY)
     made = make_piano.make(source)

@@ -18,7 +18,7 @@ ALLOWED = {
     "render": {"music", "engine"},
     "fl": {"music", "ports"},
 }
-SHARED = {"errors", "files", "_native"}
+SHARED = {"errors", "files", "latest", "_native"}
 COMMAND_ONLY = {"cli"}
 
 

@@ -16,7 +16,8 @@ from plugin_bridge.duet.listening import Surroundings
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Pedal
 
-KEPT = 8192
+KEPT = 2048
+"""Events: a page that is opened shows the latest minute, unless somebody plays very fast."""
 AHEAD = 2.0
 """Seconds of beats to come."""
 MOST_PLANNED = 256

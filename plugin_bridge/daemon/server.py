@@ -78,6 +78,7 @@ class Server:
             access_log=False, server_header=False, date_header=False, ws_max_size=4096,
             limit_concurrency=64, backlog=64, timeout_keep_alive=15, timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=16 * 1024,
+            ws_per_message_deflate=False,  # loopback is fast, and a compressor takes 300 KB a page
         )  # fmt: skip
         self._server = _QuietServer(config)
         self._listening = listening

@@ -40,7 +40,7 @@ _Piece: TypeAlias = tuple[list[int], Event | None]
 """The tokens of an event, and the event as it was drawn."""
 
 _LONGEST_ORPHAN = 1.0
-_RECENT = 4096
+_RECENT = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from plugin_bridge.files import atomic_path
+from plugin_bridge.latest import Latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Measurements:
     the first event of the plan made anew. `lateness`: sent minus due, of everything the partner sends.
     """
 
-    reaction: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    replans: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    reaction: Latest = field(default_factory=lambda: Latest(_KEPT))
+    lateness: Latest = field(default_factory=lambda: Latest(_KEPT))
+    replans: Latest = field(default_factory=lambda: Latest(_KEPT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class DuetSession:
             reaction_ms=spread(self.measurements.reaction),
             lateness_ms=spread(self.measurements.lateness),
             tokens=partner.stream.tokens_generated + partner.stream.tokens_heard,
-            step_ms=spread(list(partner.stream.step_seconds)),
+            step_ms=spread(partner.stream.step_seconds),
             transport=self.ports.transport,
             style=partner.stream.engine.style.name,
             style_changes=partner.counts.style_changes,

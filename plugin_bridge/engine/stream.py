@@ -22,6 +22,7 @@ from plugin_bridge._native import Sampler
 from plugin_bridge.engine.engine import MAX_REWIND, Engine, PlanWindow
 from plugin_bridge.engine.replay import Entry, History, Replay
 from plugin_bridge.engine.sampling import SamplingParameters
+from plugin_bridge.latest import Latest
 from plugin_bridge.music import vocabulary as v
 from plugin_bridge.music.chords import Chord
 from plugin_bridge.music.events import Event, NoteOff, NoteOn, Part, Pedal
@@ -79,7 +80,7 @@ class Stream:
         self.metre_at = metre_at
         self.chord_bias = chord_bias
         self.tokens_generated = self.tokens_heard = 0
-        self.step_seconds: deque[float] = deque(maxlen=20_000)
+        self.step_seconds = Latest(20_000)
         self._chart = chart or Chart(())
         self._chord_index: int | None = None
         self._plan: PlanWindow | None = None

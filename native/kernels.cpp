@@ -21,6 +21,24 @@ namespace {
 constexpr float norm_epsilon = 1e-5f;
 constexpr std::size_t widest_rank = 1024;  // of an adapter, worked on at a time
 
+template <int value>
+struct Number {};
+template <int value>
+constexpr int value_of(Number<value>) {
+    return value;
+}
+
+// Calls work(first, Number<n>) on parts of `most` (a power of two), then of half as many, and so on to `end`.
+template <int most, class Work>
+void in_parts(std::size_t first, std::size_t end, Work work) {
+    for (; first + most <= end; first += most) {
+        work(first, Number<most>{});
+    }
+    if constexpr (most > 1) {
+        in_parts<most / 2>(first, end, work);
+    }
+}
+
 // e to the power of each lane (Cephes' expf: range reduction and a polynomial of degree 5), good to 2 ulp.
 inline F exponential(F x) {
     x = lesser(greater(x, all(-87.0f)), all(87.0f));
@@ -69,34 +87,51 @@ void gelu(float* x, std::size_t width) {
     }
 }
 
-// Activations in 8 bits: for each row, words of `group` values, and for each block of 32 a scale and a total.
+// Activations in 8 bits, words of `group` values, and for each block of 32 a scale and what its products
+// begin at, as weights are kept 128 too large: -128 times the block's total. Rows that are multiplied
+// together lie together: a part of n rows is [blocks, words of a block, n], and [blocks, n].
 struct Quantised {
     std::int32_t* words;
     float* scales;
-    std::int32_t* totals;
-    std::size_t blocks, words_a_row;
+    std::int32_t* starts;
+    std::size_t blocks;
 };
 
+constexpr std::size_t block_words = block_inputs / group;
+
+// The part of `rows` rows that begins at `row`.
+template <int rows>
 void quantise(const float* x, const Quantised& q, std::size_t row) {
+    std::int32_t* words = q.words + row * q.blocks * block_words;
+    float* scales = q.scales + row * q.blocks;
+    std::int32_t* starts = q.starts + row * q.blocks;
     for (std::size_t b = 0; b < q.blocks; ++b) {
-        const float* from = x + b * block_inputs;
-        std::int32_t* to = q.words + row * q.words_a_row + b * block_inputs / group;
-        const F low = load(from), high = load(from + lane_count);
-        const float peak = largest(greater(magnitude(low), magnitude(high)));
-        const float steps = peak > 1e-30f ? 127.0f / peak : 0.0f;  // where it would overflow, all is 0
-        const F inverse = all(steps);
-        const std::int32_t total = store_words(to, multiply(low, inverse)) +
-                                   store_words(to + lane_count / group, multiply(high, inverse));
-        q.scales[row * q.blocks + b] = steps > 0.0f ? peak / 127.0f : 0.0f;
-        q.totals[row * q.blocks + b] = total;
+        for (int r = 0; r < rows; ++r) {
+            const float* from = x + ((row + r) * q.blocks + b) * block_inputs;
+            const F low = load(from), high = load(from + lane_count);
+            const float peak = largest(greater(magnitude(low), magnitude(high)));
+            const float steps = peak > 1e-30f ? 127.0f / peak : 0.0f;  // where it would overflow, all is 0
+            const F inverse = all(steps);
+            std::int32_t apart[block_words];
+            std::int32_t* own = rows == 1 ? words + b * block_words : apart;
+            const std::int32_t total = store_words(own, multiply(low, inverse)) +
+                                       store_words(own + block_words / 2, multiply(high, inverse));
+            for (std::size_t g = 0; rows > 1 && g < block_words; ++g) {
+                words[(b * block_words + g) * rows + r] = own[g];
+            }
+            scales[b * rows + r] = steps > 0.0f ? peak / 127.0f : 0.0f;
+            starts[b * rows + r] = -128 * total;
+        }
     }
 }
 
-// `rows` rows from `row` on, times one strip of 16 outputs.
+// The part of `rows` rows that begins at `row`, times one strip of 16 outputs.
 template <int rows>
 void multiply_strip(const Quantised& x, std::size_t row, const std::uint8_t* weights, const float* scales,
                     float* out, std::size_t stride) {
-    const std::int32_t* words = x.words + row * x.words_a_row;
+    const std::int32_t* words = x.words + row * x.blocks * block_words;
+    const float* own_scales = x.scales + row * x.blocks;
+    const std::int32_t* starts = x.starts + row * x.blocks;
     F sums_so_far[rows];
     PLUGIN_BRIDGE_UNROLL
     for (int r = 0; r < rows; ++r) {
@@ -104,12 +139,12 @@ void multiply_strip(const Quantised& x, std::size_t row, const std::uint8_t* wei
     }
     for (std::size_t b = 0; b < x.blocks; ++b) {
         F products[rows];
-        multiply_block<rows>(weights + b * lane_count * block_inputs, words + b * block_inputs / group,
-                             x.words_a_row, x.totals + row * x.blocks + b, x.blocks, products);
+        multiply_block<rows>(weights + b * lane_count * block_inputs, words + b * block_words * rows,
+                             starts + b * rows, products);
         const F scale = load(scales + b * lane_count);
         PLUGIN_BRIDGE_UNROLL
         for (int r = 0; r < rows; ++r) {
-            const F both = multiply(scale, all(x.scales[(row + r) * x.blocks + b]));
+            const F both = multiply(scale, all(own_scales[b * rows + r]));
             sums_so_far[r] = multiply_add(products[r], both, sums_so_far[r]);
         }
     }
@@ -127,16 +162,9 @@ void multiply_matrix(const Matrix& matrix, const Quantised& x, std::size_t first
         const std::uint8_t* weights = matrix.weights + strip * lane_count * matrix.inputs;
         const float* scales = matrix.scales + strip * lane_count * x.blocks;
         float* to = out + strip * lane_count;
-        std::size_t row = first;
-        for (; row + most_rows <= end; row += most_rows) {
-            multiply_strip<most_rows>(x, row, weights, scales, to + row * stride, stride);
-        }
-        for (; row + 2 <= end; row += 2) {
-            multiply_strip<2>(x, row, weights, scales, to + row * stride, stride);
-        }
-        if (row < end) {
-            multiply_strip<1>(x, row, weights, scales, to + row * stride, stride);
-        }
+        in_parts<most_rows>(first, end, [&](std::size_t row, auto rows) {
+            multiply_strip<value_of(rows)>(x, row, weights, scales, to + row * stride, stride);
+        });
     }
 }
 
@@ -200,7 +228,7 @@ Workspace carve(const Network& network, std::size_t rows, void* memory) {
     w.bias = floats(rows + 2 * lane_count);
     w.quantised.words = static_cast<std::int32_t*>(take(most_tokens * inputs / group * sizeof(std::int32_t)));
     w.quantised.scales = floats(most_tokens * inputs / block_inputs);
-    w.quantised.totals =
+    w.quantised.starts =
         static_cast<std::int32_t*>(take(most_tokens * inputs / block_inputs * sizeof(std::int32_t)));
     w.bytes = used;
     return w;
@@ -214,10 +242,8 @@ std::size_t workspace_bytes(const Network& network, std::size_t rows) {
 void linear(const Matrix& matrix, const Factor& factor, Workspace& w, const float* x, std::size_t first,
             std::size_t end, float* out) {
     w.quantised.blocks = matrix.inputs / block_inputs;
-    w.quantised.words_a_row = matrix.inputs / group;
-    for (std::size_t row = first; row < end; ++row) {
-        quantise(x + row * matrix.inputs, w.quantised, row);
-    }
+    in_parts<most_rows>(first, end,
+                        [&](std::size_t row, auto rows) { quantise<value_of(rows)>(x, w.quantised, row); });
     multiply_matrix(matrix, w.quantised, first, end, out);
     for (std::size_t row = first; row < end && factor.rank > 0; ++row) {
         add_factor(factor, x + row * matrix.inputs, matrix.inputs, matrix.outputs,

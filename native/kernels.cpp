@@ -3,7 +3,7 @@
 // The network is model/network.py's, the weights those of the exported graph, the arithmetic that of
 // MatMulNBits at accuracy level 4: weights and activations in 8 bits with a scale for each 32, products
 // added up in float32. Each token's values are computed in the same order whatever shares its pass, so a
-// stream depends neither on how it was cut into passes nor on what streams were with it, bit for bit.
+// stream does not depend on how it was cut into passes, bit for bit.
 #include "kernels.hpp"
 
 #include <math.h>
@@ -239,12 +239,16 @@ std::size_t workspace_bytes(const Network& network, std::size_t rows) {
 }
 
 // A linear layer on rows `first` to `end` of x [.., inputs].
-void linear(const Matrix& matrix, Workspace& w, const float* x, std::size_t first, std::size_t end,
-            float* out) {
+void linear(const Matrix& matrix, const Factor& factor, Workspace& w, const float* x, std::size_t first,
+            std::size_t end, float* out) {
     w.quantised.blocks = matrix.inputs / block_inputs;
     in_parts<most_rows>(first, end,
                         [&](std::size_t row, auto rows) { quantise<value_of(rows)>(x, w.quantised, row); });
     multiply_matrix(matrix, w.quantised, first, end, out);
+    for (std::size_t row = first; row < end && factor.rank > 0; ++row) {
+        add_factor(factor, x + row * matrix.inputs, matrix.inputs, matrix.outputs,
+                   out + row * padded(matrix.outputs));
+    }
 }
 
 // What the distance of each key adds to a query's scores: bias[k] for the keys that it sees, `last` its own.
@@ -443,10 +447,9 @@ void relate(const float* query, const float* distance, std::size_t head_width, s
     }
 }
 
-// Self-attention of a stream's tokens `first` to `count`, from x [count, 3 width] (queries, keys, values) to
-// out [count, width].
+// Self-attention of tokens `first` to `count`, from w.wide (queries, keys, values) to w.branch.
 void self_attention(const Network& network, const Layer& layer, const LayerState& state, std::size_t count,
-                    std::size_t first, const float* x, Workspace& w, float* out) {
+                    std::size_t first, Workspace& w) {
     const std::size_t head_width = network.head_width, width = network.width, before = state.total - count;
     const F scale = all(1.0f / sqrtf(static_cast<float>(head_width)));
     const Attends attends = attends_of(head_width);
@@ -454,7 +457,7 @@ void self_attention(const Network& network, const Layer& layer, const LayerState
         float* keys = state.keys + head * state.rows * head_width;
         float* values = state.values + head * state.rows * head_width;
         for (std::size_t t = 0; t < count; ++t) {
-            const float* own = x + t * 3 * width + head * head_width;
+            const float* own = w.wide + t * 3 * width + head * head_width;
             memcpy(keys + (before + t) * head_width, own + width, head_width * sizeof(float));
             memcpy(values + (before + t) * head_width, own + 2 * width, head_width * sizeof(float));
         }
@@ -462,14 +465,14 @@ void self_attention(const Network& network, const Layer& layer, const LayerState
         for (std::size_t t = first; t < count;) {
             const std::size_t together = t + 2 <= count ? 2 : 1;
             for (std::size_t j = 0; j < together; ++j) {
-                const float* query = x + (t + j) * 3 * width + head * head_width;
+                const float* query = w.wide + (t + j) * 3 * width + head * head_width;
                 for (std::size_t i = 0; i < head_width; i += lane_count) {
                     store(w.query + j * head_width + i, multiply(load(query + i), scale));
                 }
                 relate(query, distance, head_width, layer.buckets, w.relative + j * layer.buckets);
             }
             const Attend attend_now = together == 2 ? attends.two : attends.one;
-            attend_now(layer, keys, values, before + t, w, out + t * width + head * head_width, width);
+            attend_now(layer, keys, values, before + t, w, w.branch + t * width + head * head_width, width);
             t += together;
         }
     }
@@ -534,24 +537,11 @@ void add_and_norm(const Network& network, const Norm& norm, const float* more, s
     }
 }
 
-// Calls work(stream, begin, from, end) for each stream: its tokens are those from `begin` to `end`, those
-// wanted, not before `first`, begin at `from`.
-template <class Work>
-void for_streams(const Pass& pass, std::size_t first, Work work) {
-    std::size_t begin = 0;
-    for (std::size_t s = 0; s < pass.stream_count; ++s) {
-        const std::size_t end = begin + pass.streams[s].count;
-        work(pass.streams[s], begin, greatest(begin, first < end ? first : end), end);
-        begin = end;
-    }
-}
-
-void forward(const Network& network, const Pass& pass, void* memory, float* logits) {
+void forward(const Network& network, LayerState* states, const float* plan_mask, const Tokens& pass,
+             void* memory, float* logits) {
     std::size_t rows = 0;
-    for (std::size_t s = 0; s < pass.stream_count; ++s) {
-        for (std::size_t i = 0; i < network.layer_count; ++i) {
-            rows = greatest(rows, pass.streams[s].states[i].rows);
-        }
+    for (std::size_t i = 0; i < network.layer_count; ++i) {
+        rows = greatest(rows, states[i].rows);
     }
     Workspace w = carve(network, rows, memory);
     const std::size_t width = network.width, count = pass.count;
@@ -563,33 +553,20 @@ void forward(const Network& network, const Pass& pass, void* memory, float* logi
     std::size_t first = 0;
     for (std::size_t i = 0; i < network.layer_count; ++i) {
         const Layer& layer = network.layers[i];
+        LayerState& state = states[i];
         auto product = [&](Product which, const float* x, float* out) {
-            const Matrix& matrix = layer.products[which];
-            linear(matrix, w, x, first, count, out);
-            for_streams(pass, first, [&](const StreamPart& stream, auto, std::size_t from, std::size_t end) {
-                const Factor& factor = stream.states[i].factors[which];
-                for (std::size_t t = from; t < end && factor.rank > 0; ++t) {
-                    add_factor(factor, x + t * matrix.inputs, matrix.inputs, matrix.outputs,
-                               out + t * padded(matrix.outputs));
-                }
-            });
+            linear(layer.products[which], state.factors[which], w, x, first, count, out);
         };
         product(qkv, w.normed, w.wide);
         if (i + 1 == network.layer_count && !pass.every) {
             first = count - 1;  // nothing above needs more than the last token
         }
-        for_streams(pass, first,
-                    [&](const StreamPart& stream, std::size_t begin, std::size_t from, std::size_t end) {
-                        self_attention(network, layer, stream.states[i], end - begin, from - begin,
-                                       w.wide + begin * 3 * width, w, w.branch + begin * width);
-                    });
+        self_attention(network, layer, state, count, first, w);
         product(attention_out, w.branch, w.wide);
         if (layer.has_chords) {
             add_and_norm(network, layer.chord_norm, w.wide, first, count, w);
             product(chord_query, w.normed, w.wide);
-            for_streams(pass, first, [&](const StreamPart& stream, auto, std::size_t from, std::size_t end) {
-                chord_attention(network, stream.states[i], stream.plan_mask, from, end, w);
-            });
+            chord_attention(network, state, plan_mask, first, count, w);
             product(chord_out, w.branch, w.wide);
         }
         add_and_norm(network, layer.feed_norm, w.wide, first, count, w);
@@ -603,7 +580,7 @@ void forward(const Network& network, const Pass& pass, void* memory, float* logi
     if (!pass.every) {
         first = count - 1;
     }
-    linear(network.output, w, w.normed, first, count, w.wide);
+    linear(network.output, Factor{}, w, w.normed, first, count, w.wide);
     for (std::size_t t = first; t < count; ++t) {
         const float* scores = w.wide + t * padded(network.vocabulary_size);
         float* out = logits + (t - first) * network.vocabulary_size;

@@ -80,22 +80,12 @@ struct LayerState {
     Factor factors[product_count];
 };
 
-// A stream in a pass: its state of each layer, and how many of the pass's tokens are its own.
-struct StreamPart {
-    LayerState* states;
-    const float* plan_mask;
-    std::size_t count;
-};
-
-// What a pass appends: the tokens of each stream, one stream after the other. Values that are not finite are
-// not looked for: what they make of the logits is undefined, but they leave with their tokens, and nothing of
-// them is in a stream that was rewound or reset.
-struct Pass {
+// What a pass appends. Values that are not finite are not looked for: what they make of the logits is
+// undefined, but they leave with their tokens, and nothing of them is in a stream that was rewound or reset.
+struct Tokens {
     const std::int64_t* tokens;
     const std::int64_t* metre;
     std::size_t count;
-    const StreamPart* streams;
-    std::size_t stream_count;
     bool every;  // logits after every token, or after the last only
 };
 
@@ -105,9 +95,9 @@ struct Kernels {
     void (*pack)(const std::uint8_t* rows, const float* scales, std::size_t inputs, std::size_t outputs,
                  std::uint8_t* packed, float* packed_scales);
     std::size_t (*workspace_bytes)(const Network&, std::size_t most_rows_of_a_layer);
-    // Appends the tokens to the caches; logits [count or 1, vocabulary_size]. `workspace` is 64-byte aligned
-    // and large enough for the most rows of a layer of any stream.
-    void (*forward)(const Network&, const Pass&, void* workspace, float* logits);
+    // Appends the tokens to the caches; logits [count or 1, vocabulary_size]. `workspace` is 64-byte aligned.
+    void (*forward)(const Network&, LayerState*, const float* plan_mask, const Tokens&, void* workspace,
+                    float* logits);
 };
 
 extern const Kernels generic;

@@ -50,21 +50,6 @@ std::size_t most_rows(const std::vector<LayerState>& states) {
     return most;
 }
 
-void require_tokens(const Network& network, const std::vector<std::int64_t>& tokens,
-                    const std::vector<std::int64_t>& metre) {
-    if (tokens.empty() || tokens.size() > most_tokens || metre.size() != tokens.size()) {
-        throw std::invalid_argument("a pass takes 1 to 64 tokens, and a metrical position for each");
-    }
-    for (std::size_t t = 0; t < tokens.size(); ++t) {
-        if (tokens[t] < 0 || static_cast<std::size_t>(tokens[t]) >= network.vocabulary_size) {
-            throw std::invalid_argument("there is no token " + std::to_string(tokens[t]));
-        }
-        if (metre[t] < 0 || static_cast<std::size_t>(metre[t]) >= network.metre_size) {
-            throw std::invalid_argument("there is no metrical position " + std::to_string(metre[t]));
-        }
-    }
-}
-
 std::string linear_name(std::size_t layer, Product product) {
     return "layer" + std::to_string(layer) + "." + name_of(product) + ".weight";
 }
@@ -210,75 +195,41 @@ Stream::Stream(std::shared_ptr<const LoadedNetwork> network, std::vector<LayerSt
     : network_(std::move(network)),
       states_(std::move(states)),
       plan_mask_(plan_mask),
-      most_rows_(most_rows(states_)),
-      workspace_(network_->kernels().workspace_bytes(network_->view(), most_rows_)) {
+      workspace_(network_->kernels().workspace_bytes(network_->view(), most_rows(states_))) {
     require(states_.size() == network_->view().layer_count, "a stream has a state for each layer");
 }
 
-// A stream that is this thread's for the time of a pass.
-class Stream::Held {
-public:
-    explicit Held(Stream& stream) : stream_(&stream) {
-        if (stream.busy_.test_and_set(std::memory_order_acquire)) {
-            throw std::runtime_error("a stream belongs to one thread at a time");
-        }
-    }
-    Held(Held&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
-    Held& operator=(Held&&) = delete;
-    ~Held() {
-        if (stream_ != nullptr) {
-            stream_->busy_.clear(std::memory_order_release);
-        }
-    }
-
-    // What a pass needs of the stream to append `count` tokens behind the rows in use.
-    StreamPart part(std::size_t count, std::size_t context_used, std::size_t window_used) const {
-        std::vector<LayerState>& states = stream_->states_;
-        for (std::size_t i = 0; i < states.size(); ++i) {
-            const std::size_t used = i == 0 ? context_used : window_used;
-            if (used > states[i].rows || count > states[i].rows - used) {
-                throw std::invalid_argument("the cache has no room for these tokens");
-            }
-            states[i].total = used + count;
-        }
-        return {states.data(), stream_->plan_mask_, count};
-    }
-
-private:
-    Stream* stream_;
-};
-
 void Stream::extend(const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& metre,
                     bool every, std::size_t context_used, std::size_t window_used, float* logits) {
-    require_tokens(network_->view(), tokens, metre);
-    const Held held(*this);
-    const StreamPart part = held.part(tokens.size(), context_used, window_used);
-    network_->kernels().forward(network_->view(),
-                                {tokens.data(), metre.data(), tokens.size(), &part, 1, every},
-                                workspace_.data(), logits);
-}
-
-void Stream::extend_together(const std::vector<Stream*>& streams, const std::vector<std::int64_t>& tokens,
-                             const std::vector<std::int64_t>& metre,
-                             const std::vector<std::size_t>& context_used,
-                             const std::vector<std::size_t>& window_used, float* logits) {
-    const std::size_t count = streams.size();
-    require(
-        count > 0 && tokens.size() == count && context_used.size() == count && window_used.size() == count,
-        "a pass over several streams takes a token and two counts of rows for each");
-    const LoadedNetwork& network = streams[0]->network();
-    require_tokens(network.view(), tokens, metre);
-    std::vector<Held> held;
-    std::vector<StreamPart> parts;
-    Stream* longest = streams[0];
-    for (std::size_t s = 0; s < count; ++s) {
-        require(&streams[s]->network() == &network, "streams of different networks share no pass");
-        held.emplace_back(*streams[s]);
-        parts.push_back(held.back().part(1, context_used[s], window_used[s]));
-        longest = streams[s]->most_rows_ > longest->most_rows_ ? streams[s] : longest;
+    const Network& network = network_->view();
+    const std::size_t count = tokens.size();
+    if (count == 0 || count > most_tokens || metre.size() != count) {
+        throw std::invalid_argument("a pass takes 1 to 64 tokens, and a metrical position for each");
     }
-    network.kernels().forward(network.view(), {tokens.data(), metre.data(), count, parts.data(), count, true},
-                              longest->workspace_.data(), logits);
+    for (std::size_t t = 0; t < count; ++t) {
+        if (tokens[t] < 0 || static_cast<std::size_t>(tokens[t]) >= network.vocabulary_size) {
+            throw std::invalid_argument("there is no token " + std::to_string(tokens[t]));
+        }
+        if (metre[t] < 0 || static_cast<std::size_t>(metre[t]) >= network.metre_size) {
+            throw std::invalid_argument("there is no metrical position " + std::to_string(metre[t]));
+        }
+    }
+    if (busy_.test_and_set(std::memory_order_acquire)) {
+        throw std::runtime_error("a stream belongs to one thread at a time");
+    }
+    struct Release {
+        std::atomic_flag& flag;
+        ~Release() { flag.clear(std::memory_order_release); }
+    } release{busy_};
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+        const std::size_t used = i == 0 ? context_used : window_used;
+        if (used > states_[i].rows || count > states_[i].rows - used) {
+            throw std::invalid_argument("the cache has no room for these tokens");
+        }
+        states_[i].total = used + count;
+    }
+    network_->kernels().forward(network, states_.data(), plan_mask_,
+                                {tokens.data(), metre.data(), count, every}, workspace_.data(), logits);
 }
 
 }  // namespace plugin_bridge

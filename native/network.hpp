@@ -85,23 +85,12 @@ public:
     void extend(const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& metre, bool every,
                 std::size_t context_used, std::size_t window_used, float* logits);
 
-    // Appends a token to each stream of one network, in one pass over its weights, as `extend` would to each;
-    // logits [streams, vocabulary_size]. Throws as `extend`, and std::invalid_argument where lengths or
-    // networks differ.
-    static void extend_together(const std::vector<Stream*>& streams, const std::vector<std::int64_t>& tokens,
-                                const std::vector<std::int64_t>& metre,
-                                const std::vector<std::size_t>& context_used,
-                                const std::vector<std::size_t>& window_used, float* logits);
-
     const LoadedNetwork& network() const noexcept { return *network_; }
 
 private:
-    class Held;
-
     std::shared_ptr<const LoadedNetwork> network_;
     std::vector<LayerState> states_;
     const float* plan_mask_;
-    std::size_t most_rows_;
     Aligned<std::uint8_t> workspace_;
     std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };

@@ -120,29 +120,6 @@ public:
         return every ? logits_[py::slice(0, static_cast<py::ssize_t>(tokens.size()), 1)] : last_;
     }
 
-    // float32 [streams, V].
-    static py::array_t<float> extend_together(const std::vector<BoundStream*>& bound,
-                                              const std::vector<std::int64_t>& tokens,
-                                              const std::vector<std::int64_t>& metre,
-                                              const std::vector<std::size_t>& context_used,
-                                              const std::vector<std::size_t>& window_used) {
-        std::vector<Stream*> streams;
-        for (BoundStream* each : bound) {
-            if (each == nullptr) {
-                throw std::invalid_argument("a stream is missing");
-            }
-            streams.push_back(&each->stream_);
-        }
-        const std::size_t size = streams.empty() ? 0 : streams[0]->network().view().vocabulary_size;
-        py::array_t<float> logits({streams.size(), size});
-        float* const out = logits.mutable_data();
-        {
-            const py::gil_scoped_release release;
-            Stream::extend_together(streams, tokens, metre, context_used, window_used, out);
-        }
-        return logits;
-    }
-
 private:
     float* array(const std::string& name, const std::vector<std::size_t>& shape) {
         if (!kept_.contains(name)) {
@@ -223,9 +200,6 @@ void bind_network(py::module_& module) {
              py::arg("arrays"))
         .def("extend", &BoundStream::extend, py::arg("tokens"), py::arg("metre"), py::arg("context_used"),
              py::arg("window_used"), py::arg("every") = false);
-    module.def("extend_together", &BoundStream::extend_together, py::arg("streams"), py::arg("tokens"),
-               py::arg("metre"), py::arg("context_used"), py::arg("window_used"),
-               "A token to each of several streams of one network, in one pass.");
 }
 
 }  // namespace plugin_bridge

@@ -103,21 +103,6 @@ class NetworkStream:
         thread is at it.
         """
 
-def extend_together(
-    streams: Sequence[NetworkStream],
-    tokens: Sequence[int],
-    metre: Sequence[int],
-    context_used: Sequence[int],
-    window_used: Sequence[int],
-) -> NDArray[np.float32]:
-    """Append a token to each of 1 to 64 streams of one network, behind the rows in use of each, in one pass
-    over its weights. The logits, float32 [streams, V], are those of `extend`, bit for bit. The interpreter's
-    lock is released.
-
-    Raises as `NetworkStream.extend`, RuntimeError also where a stream is named twice, and ValueError for
-    streams of different networks.
-    """
-
 class Sampler:
     """Draws tokens under mask, bias, temperature, top-k, top-p and min-p, applied in this order.
 

@@ -208,34 +208,16 @@ class Engine:
         self._plan_entries = ()
         self.set_plan(None)
 
-    def _rows_used(self, count: int) -> tuple[int, int]:
-        """Rows of layer 0's cache and of the others' that are in use, with room behind them for `count`."""
-        for band in self._bands:
-            band.make_room(self._length, count)
-        context, window = (self._length - band.offset for band in self._bands)
-        return context, window
-
     def _append(
         self, tokens: Sequence[int], metre: Sequence[int], every: bool = False
     ) -> NDArray[np.float32]:
         """One pass of up to `CHUNK` tokens."""
-        logits = self._pass.extend(tokens, metre, *self._rows_used(len(tokens)), every)
+        for band in self._bands:
+            band.make_room(self._length, len(tokens))
+        context, window = (self._length - band.offset for band in self._bands)
+        logits = self._pass.extend(tokens, metre, context, window, every)
         self._length += len(tokens)
         return logits
-
-
-def extend_together(
-    engines: Sequence[Engine], tokens: Sequence[int], metre: Sequence[int]
-) -> Sequence[NDArray[np.float32]]:
-    """Append a token to each of at most `CHUNK` engines that share a network, as `Engine.extend` would, and
-    return the logits of each; where the runtime can, in one pass over the weights."""
-    used = [engine._rows_used(1) for engine in engines]
-    context, window = zip(*used, strict=True)
-    passes = [engine._pass for engine in engines]
-    logits = engines[0]._network.extend_together(passes, tokens, metre, context, window)
-    for engine in engines:
-        engine._length += 1
-    return logits
 
 
 def _band(span: int) -> _Band:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from plugin_bridge.engine.engine import Engine, extend_together
+from plugin_bridge.engine.engine import Engine
 from plugin_bridge.engine.sampling import SamplingParameters
-from plugin_bridge.engine.stream import Passes, Stream, run
+from plugin_bridge.engine.stream import Stream
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import Chord
 from plugin_bridge.music.clip import Beat, ChordSpan, Clip, clip_from_events
@@ -54,37 +51,6 @@ class Request:
 def generate(engine: Engine, request: Request, progress: Callable[[float], None] | None = None) -> Clip:
     """A clip of the partner alone: the same request gives the same clip. `progress` is told the seconds
     reached."""
-    return run(engine, _generating(engine, request, progress))
-
-
-def generate_together(engines: Sequence[Engine], requests: Sequence[Request]) -> list[Clip]:
-    """The clips that `generate` makes of the requests, one on each of as many engines that share a network;
-    a token of each at once, which reads the weights once for all. Raises what any of them raises."""
-    clips: dict[int, Clip] = {}
-    going = {number: _generating(*each) for number, each in enumerate(zip(engines, requests, strict=True))}
-    logits: dict[int, NDArray[np.float32] | None] = dict.fromkeys(going)
-    while going:
-        tokens, metre = [], []
-        for number, passes in list(going.items()):
-            try:
-                # a generator begins by being sent nothing
-                (token,), (place,) = passes.send(logits[number])  # type: ignore[arg-type]
-            except StopIteration as done:
-                clips[number] = done.value
-                del going[number]
-            else:
-                tokens.append(token)
-                metre.append(place)
-        if going:
-            found = extend_together([engines[number] for number in going], tokens, metre)
-            logits = dict(zip(going, found, strict=True))
-    return [clips[number] for number in range(len(requests))]
-
-
-def _generating(
-    engine: Engine, request: Request, progress: Callable[[float], None] | None = None
-) -> Passes[Clip]:
-    """`generate`, for a driver; each pass is of one token."""
     bar = request.bar_seconds
     prompt = request.prompt.with_part(Part.PARTNER) if request.prompt else Clip()
     start = -(-prompt.duration // bar) * bar if prompt.notes else 0.0
@@ -103,7 +69,7 @@ def _generating(
     stream.set_limits((*DEFAULT_LIMITS, StartBy(Part.PARTNER, tick_of(start + bar / 2))))
     events: list[Event] = list(heard)
     while stream.seconds < end:
-        event = yield from stream.generating(start, end)
+        event = stream.generate(not_before=start, until=end)
         if event is None and stream.seconds >= end:
             break
         if event is not None:
@@ -120,6 +86,8 @@ def _generating(
 
 def metre_from(beats: tuple[Beat, ...]) -> Callable[[float], int]:
     """The metrical position by these beats, looked up a hundredth of a second at a time."""
+    import numpy as np
+
     if len(beats) < 2:
         return lambda seconds: 0
     times = np.arange(0.0, beats[-1].time + 1.0, 0.01)

@@ -57,16 +57,6 @@ class Runtime(Protocol):
     def stream(self, arrays: Arrays) -> Pass:
         """Raises ValueError where an adapter does not fit the network."""
 
-    def extend_together(
-        self,
-        streams: Sequence[Any],
-        tokens: Sequence[int],
-        metre: Sequence[int],
-        context_used: Sequence[int],
-        window_used: Sequence[int],
-    ) -> Sequence[NDArray[np.float32]]:
-        """Append a token to each of 1 to `CHUNK` of its streams. Returns the logits [V] of each."""
-
 
 def load_runtime(style: Style, *, threads: int = 1, name: str | None = None) -> Runtime:
     """The network of a style on the fastest runtime that takes it, or on the one that is named: "native" or
@@ -126,18 +116,6 @@ class NativeRuntime:
     def stream(self, arrays: Arrays) -> Pass:
         return _native.NetworkStream(self._network, dict(arrays))
 
-    def extend_together(
-        self,
-        streams: Sequence[Any],
-        tokens: Sequence[int],
-        metre: Sequence[int],
-        context_used: Sequence[int],
-        window_used: Sequence[int],
-    ) -> Sequence[NDArray[np.float32]]:
-        """In one pass over the weights; bit for bit as one stream after the other."""
-        logits = _native.extend_together(streams, tokens, metre, context_used, window_used)
-        return list(logits)
-
 
 class OnnxRuntime:
     """ONNX Runtime on `model.onnx`, with the cache bound as input and output."""
@@ -156,18 +134,6 @@ class OnnxRuntime:
                 if name not in known or known[name][side] != array.shape[side]:
                     raise ValueError(name)
         return _OnnxPass(self.session, arrays, self.style.sizes.layers)
-
-    def extend_together(
-        self,
-        streams: Sequence[Any],
-        tokens: Sequence[int],
-        metre: Sequence[int],
-        context_used: Sequence[int],
-        window_used: Sequence[int],
-    ) -> Sequence[NDArray[np.float32]]:
-        """One stream after the other: the graph has the cache of one."""
-        each = zip(streams, tokens, metre, context_used, window_used, strict=True)
-        return [stream.extend([token], [place], *used) for stream, token, place, *used in each]
 
 
 MODEL_GRAPH, PLAN_GRAPH = "model", "plan"

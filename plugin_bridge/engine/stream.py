@@ -4,9 +4,6 @@ It ties the engine's cache, the encoder, the grammar and the sampler together, s
 at the same place: `hear` what the player does, let silence `advance`, `generate` the partner's next
 event, `mark` a place and `rewind` to it. Times are seconds from the start of the stream.
 
-What needs passes over the network is a generator (`Passes`), which its driver may leave at every pass: `run`
-drives one alone, `plugin_bridge.engine.generation` several at once.
-
 A stream belongs to one thread at a time.
 """
 
@@ -15,9 +12,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +36,6 @@ now = time.perf_counter
 MetreAt = Callable[[float], int]
 """Seconds to the id of the metrical position; see `plugin_bridge.music.rhythm`."""
 
-Result = TypeVar("Result")
-Passes: TypeAlias = Generator[tuple[Sequence[int], Sequence[int]], NDArray[np.float32], Result]
-"""Work on a stream: yields tokens and their metrical positions that its engine is to `extend` by, and is sent
-the logits."""
-
 _LONGEST_EVENT = 48
 """Tokens to one event at most: silence of half a minute. Beyond it the model is resting."""
 
@@ -52,17 +43,6 @@ _LONGEST_EVENT = 48
 def unknown_metre(seconds: float) -> int:
     """The metre where there is no beat to go by."""
     return 0
-
-
-def run(engine: Engine, passes: Passes[Result]) -> Result:
-    """Do the work of a stream on `engine`, every pass by itself."""
-    try:
-        wanted = next(passes)
-        while True:
-            wanted = passes.send(engine.extend(*wanted))
-    except StopIteration as done:
-        result: Result = done.value
-        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +187,6 @@ class Stream:
         """The partner's next event, at `not_before` seconds or later; None when the stream has passed
         `until` without one. The model hears its own notes no louder than the velocity `loudest`; the
         event that is returned has the one that was drawn."""
-        return run(self.engine, self.generating(not_before, until, loudest))
-
-    def generating(self, not_before: float, until: float, loudest: int | None = None) -> Passes[Event | None]:
-        """`generate`, for a driver; each pass is of one token."""
         limits = (*self._limits, NotBefore(tick_of(not_before)))
         for _ in range(_LONGEST_EVENT):
             token = self._draw(limits)
@@ -219,7 +195,7 @@ class Stream:
                 if loudest is not None:
                     token = min(token, v.VELOCITY_BASE + v.velocity_bin(loudest))
             self._encoder.follow(token)
-            yield from self._feeding([token])
+            self._feed([token])
             self.tokens_generated += 1
             what, value = v.kind(token)
             match what:
@@ -291,9 +267,6 @@ class Stream:
         return self._sampler.draw(self._logits, self._mask, self._bias, *self.sampling.arguments)
 
     def _feed(self, tokens: Sequence[int]) -> None:
-        run(self.engine, self._feeding(tokens))
-
-    def _feeding(self, tokens: Sequence[int]) -> Passes[None]:
         """Append tokens to cache and grammar, the plan and the metre moving along with the time."""
         start = 0
         metre: list[int] = []
@@ -302,17 +275,17 @@ class Stream:
             seconds = self._grammar.tick * v.TICK_SECONDS
             chord = self._chart.index(seconds)
             if chord != self._chord_index:
-                yield from self._extending(tokens[start:index], metre[start:index])
+                self._extend(tokens[start:index], metre[start:index])
                 start = index
                 self._follow_chord(chord)
             metre.append(self.metre_at(seconds))
-        yield from self._extending(tokens[start:], metre[start:])
+        self._extend(tokens[start:], metre[start:])
 
-    def _extending(self, tokens: Sequence[int], metre: Sequence[int]) -> Passes[None]:
+    def _extend(self, tokens: Sequence[int], metre: Sequence[int]) -> None:
         if not tokens:
             return
         began = now()
-        self._logits[:] = yield tokens, metre
+        self._logits[:] = self.engine.extend(tokens, metre)
         self._history.extend((token, place, self._plan) for token, place in zip(tokens, metre, strict=True))
         self._recorded += len(tokens)
         if len(tokens) == 1:

@@ -10,7 +10,8 @@ how far onsets are from the host's sixteenths when they come in at the host's po
 
 `grid_ms` counts every onset but those of which the program cannot have known better: between a start, stop,
 jump or change of tempo, and the earliest moment at which a note could arrive that left after the script's
-first report of it. These are counted by themselves, as `unknowable`. What the way through JACK adds is in the
+first report of it and 3 ms more, within which what is due stays. These are counted by themselves, as
+`unknowable`. What the way through JACK adds is in the
 figures; let the server have its priority, as musicians do (`-R`), or whatever else the machine does is, too.
 Each onset beyond 10 ms is told with all that led to it (tools/fl_story.py).
 
@@ -46,6 +47,7 @@ from fakes.fl_host import FlHost, LiveFl, Played
 from fl_story import Stories
 
 from plugin_bridge.commands.options import make_engine
+from plugin_bridge.duet.listening import FINAL
 from plugin_bridge.duet.takes import LATEST
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.fl_protocol import SCRIPT, parse_frame, read_messages
@@ -169,13 +171,14 @@ def judge(
             _dear(each, changes[0].time, stolen)
             for each in sorted(host.costs.dear, key=lambda call: -call.cpu)[:40]
         ],
-        "frames_a_tick_at_most": max(host.sent_in_tick), "dropped_by_fl": len(host.dropped),
+        "messages_a_tick_at_most": max(host.sent_in_tick), "dropped_by_fl": len(host.dropped),
         "escaped": host.escaped, "printed": host.printed,
     }  # fmt: skip
 
 
 def _blind(host: FlHost, changes: list[Change], round_trip: float) -> list[tuple[float, float]]:
-    """From when to when notes arrive that no report of a change can have reached before they left."""
+    """From when to when notes arrive that no report of a change can have reached before they left, or only
+    when they were due within `FINAL`, which stay."""
     reports = [
         sent
         for sent, message in host.arrived
@@ -183,7 +186,7 @@ def _blind(host: FlHost, changes: list[Change], round_trip: float) -> list[tuple
         and any(each.name == "transport" for each in read_messages(frame.payload, SCRIPT))
     ]
     return [
-        (change.time, min(sent for sent in reports if sent > change.time) + round_trip)
+        (change.time, min(sent for sent in reports if sent > change.time) + round_trip + FINAL)
         for change in changes
         if reports[-1] > change.time
     ]

@@ -27,7 +27,7 @@ from plugin_bridge.music.tokens import tick_of
 
 PLAN_MARGIN = 0.02
 """Seconds ahead of now that nothing new is planned in, so that it can be decided before it is due."""
-FIRST_NOTE_WITHIN = 0.05
+FIRST_NOTE_WITHIN = 0.02
 """Seconds from the start of a turn to its first note at most."""
 LATE_AT_MOST = 0.004
 """Seconds that a note pulled to the grid may be late; one that would be later takes the next sixteenth."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from plugin_bridge.daemon.config import Config, changes
 from plugin_bridge.daemon.feed import Feed
+from plugin_bridge.daemon.figures import give_back_memory
 from plugin_bridge.daemon.logs import set_level
 from plugin_bridge.daemon.refusals import NotNowError
 from plugin_bridge.daemon.take_shelf import TakeShelf
@@ -45,7 +46,7 @@ TAPE_BYTES = 8 * 2**20
 """Three hours of busy playing at a stretch can be played again exactly; of a longer one the latest minutes
 are saved as MIDI. When nobody has played for as long as takes reach back, the duet is begun anew."""
 LOOK_SECONDS = 60.0
-"""How often the duet is asked whether it is played out."""
+"""How often the duet is asked whether it is played out, and unused memory given back."""
 HANGING = 15.0
 """Seconds after which a thread that has not looked around when it meant to is taken to hang."""
 SOUND_SECONDS = 60.0
@@ -275,6 +276,8 @@ class Bridge:
                     return "it ended"
                 if session.played_out(kept):
                     return None
+                if not session.partner.planned():  # nobody waits for a note
+                    give_back_memory()
         except BridgeError as error:
             return str(error)
         except BaseException as error:  # whatever ended it, another one begins

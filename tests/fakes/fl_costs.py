@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
-try:
+if sys.platform == "linux":
     from resource import RUSAGE_THREAD, getrusage
-except ImportError:  # elsewhere than on Linux
-    getrusage = None  # type: ignore[assignment]
 
 DEAR, LONG = 0.001, 0.02
 """Seconds of the processor's time, and by the clock, from which a call is noted down by itself."""
@@ -94,7 +92,7 @@ class Costs:
         if took is None:
             took = self.took[name] = Took()
         sent, released, collecting = self.work.sent, self.work.released, self._collecting
-        used = getrusage(RUSAGE_THREAD) if getrusage else None
+        used = getrusage(RUSAGE_THREAD) if sys.platform == "linux" else None
         began, began_cpu = time.perf_counter(), time.thread_time()
         act()
         cpu = time.thread_time() - began_cpu
@@ -105,7 +103,7 @@ class Costs:
             self.collected.append(self._collecting - collecting)
         if cpu < DEAR and wall < LONG:
             return
-        after = getrusage(RUSAGE_THREAD) if getrusage else None
+        after = getrusage(RUSAGE_THREAD) if sys.platform == "linux" else None
         preempted, faults = (
             (after.ru_nivcsw - used.ru_nivcsw, after.ru_minflt - used.ru_minflt) if used and after else (0, 0)
         )

@@ -420,7 +420,7 @@ def test_a_program_that_nobody_answers_sends_no_control_changes() -> None:
 
 @pytest.mark.parametrize("dropped", [("sysex_out",), ("sysex_in",), ("sysex_out", "sysex_in")])
 def test_where_sysex_is_dropped_control_changes_carry_the_link(dropped: tuple[str, ...]) -> None:
-    pair = Pair(**dict.fromkeys(dropped, False)).start()  # type: ignore[misc]
+    pair = Pair(sysex_in="sysex_in" not in dropped, sysex_out="sysex_out" not in dropped).start()
     pair.host.play()
     pair.run(8.0)
     assert pair.link.linked

@@ -4,10 +4,11 @@ fast a machine is, and so of no clock. docs/fl-link.md states the same numbers."
 from __future__ import annotations
 
 import random
+from typing import Unpack
 
 import pytest
 from fakes.fl_costs import Work
-from fakes.fl_host import FlHost
+from fakes.fl_host import FlHost, HostOptions
 from fakes.fl_pair import Pair
 
 from plugin_bridge.ports.fl_protocol import (
@@ -24,9 +25,9 @@ FRAMES = {"win32": 1, "darwin": 8}
 CONTROL_CHANGES = 73
 
 
-def counting(**options: object) -> Pair:
+def counting(**options: Unpack[HostOptions]) -> Pair:
     """A pair whose script's work is counted from now on."""
-    pair = Pair(**options).start()  # type: ignore[arg-type]
+    pair = Pair(**options).start()
     pair.host.costs.counts = True
     return pair
 

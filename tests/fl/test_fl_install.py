@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.fl.clip import CLIP_SCRIPT, TAKES_SCRIPT, Take, clip_files
 from plugin_bridge.fl.folders import Machine, find_folders, read_shared_data, this_machine
 from plugin_bridge.fl.installer import HARDWARE, install, script_files, script_version, status, uninstall
-from plugin_bridge.fl.placing import RECORD, place, read_record
+from plugin_bridge.fl.placing import RECORD, Change, place, read_record
 
 ENTRY = f"{HARDWARE}/device_PluginBridge.py"
 TAKE = Take("take", 96, ((0, 96, 60, 100),), b"MThd")
@@ -42,8 +43,8 @@ def tree(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def made(changes: object, what: str) -> int:
-    return sum(change.what == what for change in changes)  # type: ignore[attr-defined]
+def made(changes: Iterable[Change], what: str) -> int:
+    return sum(change.what == what for change in changes)
 
 
 SHAPES = {

@@ -22,6 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 import mir_eval
@@ -31,12 +32,14 @@ from tqdm import tqdm
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chord_detection import ChordDetector, detect_chords
 from plugin_bridge.music.chords import QUALITIES, Chord
-from plugin_bridge.music.clip import Beat, ChordSpan, Clip
+from plugin_bridge.music.clip import Beat, ChordSpan, Clip, Note
 from plugin_bridge.music.key_detection import KeyDetector, detect_key
 from plugin_bridge.music.midi_file import Track, read_midi
 from plugin_bridge.render.sustain import sounding_notes
 
 GRID = 0.01  # seconds between two questions to the live detectors
+_AT_CHANGE, _LINGERS = 0.05, 0.1
+"""Seconds that a chord is struck before its annotation, and that a note of the one before rings on."""
 HARTE = {
     "": "maj", "m": "min", "m7": "min7", "m6": "min6", "6": "maj6", "mmaj7": "minmaj7", "m7b5": "hdim7",
     "aug7": "aug(b7)", "augmaj7": "aug(7)", "7sus4": "sus4(b7)", "5": "(1,5)",
@@ -269,16 +272,9 @@ class _Tally:
                 continue
             self.late.append(reports[0] - span.start)
             self.early += reports[0] <= span.start
-            struck = [
-                [
-                    n.start
-                    for n in heard
-                    if n.pitch % 12 == tone and n.end > span.start + 0.02 and n.start < span.end
-                ]
-                for tone in triad[1]
-            ]
-            if all(struck):
-                self.after_enough.append(reports[0] - max(span.start, *map(min, struck)))
+            complete = _complete(heard, triad, span)
+            if complete is not None:
+                self.after_enough.append(reports[0] - complete)
 
     def report(self) -> dict[str, object]:
         return {
@@ -340,6 +336,22 @@ def _triad(label: Label) -> tuple[int, tuple[int, ...]] | None:
     return root, tuple((root + step) % 12 for step in QUALITIES[label.quality][:3])
 
 
+def _complete(heard: list[Note], triad: tuple[int, tuple[int, ...]], span: Span) -> float | None:
+    """When all tones of a new chord's triad have been heard: each was struck since the change, or sounds on
+    from before it. What fades out within 0.1 s belongs to the chord before. None where they never are."""
+    within = [note for note in heard if note.end > span.start and note.start < span.end]
+    struck, held = [], []
+    for tone in triad[1]:
+        notes = [note for note in within if note.pitch % 12 == tone]
+        new = [note.start for note in notes if note.start >= span.start - _AT_CHANGE]
+        struck.append(max(min(new, default=inf), span.start))
+        held.append(max((n.end for n in notes if n.start < span.start - _AT_CHANGE), default=-inf))
+    for time in sorted({span.start, *struck} - {inf}):
+        if all(at <= time or end > time + _LINGERS for at, end in zip(struck, held, strict=True)):
+            return time
+    return None
+
+
 def _scores(right: list[Span], found: list[ChordSpan]) -> np.ndarray:
     """[score, (seconds right, seconds that count)]."""
     found = [span for span in found if span.start < right[-1].end] or [ChordSpan(0.0, None)]
@@ -373,9 +385,9 @@ def _harte(label: Label) -> str:
 def _quantiles(seconds: list[float]) -> dict[str, float]:
     if not seconds:
         return {"n": 0}
-    p50, p90 = np.quantile(seconds, (0.5, 0.9)) * 1000
+    found = {f"p{share}": round(float(np.percentile(seconds, share)) * 1000) for share in (50, 90, 95)}
     within = float(np.mean(np.array(seconds) <= 0.15))
-    return {"p50": round(p50), "p90": round(p90), "within_150": round(within, 4), "n": len(seconds)}
+    return {**found, "within_150": round(within, 4), "n": len(seconds)}
 
 
 def _table(report: dict) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import exp, inf
 
 import numpy as np
@@ -150,10 +151,15 @@ def _rests(group: Group, rules: DetectionRules) -> bool:
 def _named(state: int, bass: Floats) -> Chord:
     """The chord of `state`, over the bass that most was struck, float64 [12], where that is a chord tone."""
     root, quality = STATES[state]
-    chord, lowest = Chord("C", quality).transposed(root), int(bass.argmax())
-    if (lowest - root) % 12 in QUALITIES[quality][1:] and bass[lowest] > 0.6 * bass.sum():
-        return replace(chord, bass=Chord("C").transposed(lowest).root)
-    return chord
+    lowest = int(bass.argmax())
+    over = (lowest - root) % 12 in QUALITIES[quality][1:] and bass[lowest] > 0.6 * bass.sum()
+    return _chord(root, quality, lowest if over else None)
+
+
+@cache
+def _chord(root: int, quality: str, bass: int | None) -> Chord:
+    chord = Chord("C", quality).transposed(root)
+    return chord if bass is None else replace(chord, bass=Chord("C").transposed(bass).root)
 
 
 def _groups(clip: Clip, rules: DetectionRules) -> tuple[list[Group], Floats]:

@@ -1,6 +1,6 @@
 """What a performance says about its chord: groups of notes, what sounds on, and how chords explain them.
 
-What is struck within 40 ms is one group; what sounds on after it, because a key or the pedal holds it, says
+What is struck within 25 ms is one group; what sounds on after it, because a key or the pedal holds it, says
 more about the same chord. Pitch classes are drawn from a chord's template, the bass note from its bass
 template: shares for root, third, fifth, fourth tone and what lies outside, the same for every quality.
 """
@@ -46,32 +46,33 @@ class DetectionRules:
     what they weigh. `fade`: time constant of a sound. `repeat`: for how long a note struck again says less.
     `low`, `high`: up to the one a lowest note counts in full as bass, from the other on not at all.
     `floor_rise`: how fast, in semitones a second, a bass note that has ended is forgotten. `change`,
-    `change_bass`: how likely the chord changes at a group, without and with a bass note. `beat_odds`: what
-    the odds of that are multiplied by on the strong beats, on the others, off the beat. `memory`: time
-    constant of what was heard lately; `familiar`: how strongly a chord is expected to be made of it.
-    `melody`: how much less a note says for each octave above middle C, in nats. `margin`: how much
-    likelier, in nats, another chord must be to be reported live. `silence`: after how long without any
-    sound there is no chord.
+    `change_bass`: how likely the chord changes at a group, without and with a bass note. `held`: how much
+    less a bass note says about that under keys that hold a triad: it passes. `beat_odds`: what the odds of
+    that are multiplied by on the strong beats, on the others, off the beat. `memory`: time constant of what
+    was heard lately; `familiar`: how strongly a chord is expected to be made of it. `melody`: how much less a
+    note says for each octave above middle C, in nats. `margin`: how much likelier, in nats, another chord
+    must be to be reported live. `silence`: after how long without any sound there is no chord.
     """
 
-    gather: float = 0.04
-    tones: tuple[float, ...] = (0.38, 0.22, 0.28, 0.2, 0.015, 0.008)
-    bass: tuple[float, ...] = (0.8, 0.07, 0.07, 0.05, 0.01, 0.005)
+    gather: float = 0.025
+    tones: tuple[float, ...] = (0.36, 0.26, 0.26, 0.2, 0.012, 0.006)
+    bass: tuple[float, ...] = (0.7, 0.12, 0.12, 0.05, 0.01, 0.005)
     struck: float = 1.0
-    sounding: float = 0.5
-    lowest: float = 0.7
-    fade: float = 1.0
+    sounding: float = 0.2
+    lowest: float = 1.2
+    fade: float = 0.8
     repeat: float = 0.5
     low: int = 48
-    high: int = 67
-    floor_rise: float = 24.0
+    high: int = 62
+    floor_rise: float = 48.0
     change: float = 0.06
-    change_bass: float = 0.6
+    change_bass: float = 0.85
     beat_odds: tuple[float, float, float] = (4.0, 1.0, 0.05)
-    memory: float = 15.0
-    familiar: float = 1.5
-    melody: float = 0.7
-    margin: float = 1.0
+    memory: float = 25.0
+    familiar: float = 2.0
+    melody: float = 0.9
+    held: float = 1.0
+    margin: float = 0.3
     silence: float = 3.0
 
 
@@ -131,6 +132,13 @@ class Sounding:
         durations, self._durations = self._durations, np.zeros(12)
         return durations
 
+    def kept(self, before: float) -> float:
+        """How much of a triad keys hold that were struck earlier than `before`: 0 to 1."""
+        classes = {
+            key[1] % 12 for key, start in self._starts.items() if start < before and key not in self._lifted
+        }
+        return min(len(classes) / 3, 1.0)
+
     @property
     def lowest(self) -> int:
         """The lowest pitch that sounds, 127 where none does."""
@@ -143,12 +151,14 @@ class Sounding:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What was struck together from `start` seconds on, after `silence` seconds without sound. `struck`,
-    `bass`: mass by pitch class; `before`: seconds sounded since the group before; `lately`: what was
-    struck up to now, forgotten by and by. All float64 [12]."""
+    """What was struck together from `start` seconds on, after `silence` seconds without sound. `kept`: how
+    much of a triad is held from before, 0 to 1. `struck`, `bass`: mass by pitch class; `before`: seconds
+    sounded since the group before; `lately`: what was struck up to now, forgotten by and by. All float64
+    [12]."""
 
     start: float
     silence: float
+    kept: float
     struck: Floats
     bass: Floats
     before: Floats
@@ -200,7 +210,8 @@ class Grouping:
         depth = min(max((rules.high - lowest) / (rules.high - rules.low), 0.0), 1.0)
         bass = np.zeros(12)
         bass[lowest % 12] = depth * max(0.0, 1 - (lowest - self._floor) / 7)
-        return Group(start, self._silence, struck, bass, self.sounding.take(), self._lately)
+        kept = self.sounding.kept(start)
+        return Group(start, self._silence, kept, struck, bass, self.sounding.take(), self._lately)
 
 
 class Templates:
@@ -235,7 +246,7 @@ class Templates:
         if group.silence > self.rules.silence:
             return 1.0
         rare, bass = self.rules.change, self.rules.change_bass
-        return rare + (bass - rare) * float(group.bass.sum())
+        return rare + (bass - rare) * float(group.bass.sum()) * (1 - self.rules.held * group.kept)
 
 
 def _log_templates(shares: Sequence[float]) -> Floats:

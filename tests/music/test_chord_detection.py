@@ -63,7 +63,7 @@ def test_nothing_is_reported_before_the_first_note_nor_before_its_group_is_compl
     assert detector.chord_at(0.5) is None
     for index, pitch in enumerate(C):
         detector.hear(NoteOn(1.0 + 0.005 * index, pitch, 80))
-    assert detector.chord_at(1.03) is None
+    assert detector.chord_at(1.02) is None
     assert str(detector.chord_at(1.05)) == "C"
 
 

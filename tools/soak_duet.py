@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -107,20 +108,26 @@ def clock(seconds: float, chance: random.Random) -> list[Row]:
     return rows
 
 
-def judge(messages: list[bytes]) -> tuple[int, list[int]]:
-    """How many notes were struck, and the keys that were left down. Stops at one struck twice."""
-    held: set[int] = set()
-    notes = 0
-    for message in messages:
+class Judge:
+    """Follows what was sent: `notes` were struck, `hanging` keys are down. Stops at one struck twice."""
+
+    def __init__(self) -> None:
+        self.notes = 0
+        self._held: set[int] = set()
+
+    def __call__(self, message: bytes) -> None:
         kind = message[0] & 0xF0
         if kind == 0x90 and message[2]:
-            if message[1] in held:
+            if message[1] in self._held:
                 raise SystemExit(f"key {message[1]} was struck twice")
-            held.add(message[1])
-            notes += 1
+            self._held.add(message[1])
+            self.notes += 1
         elif kind in (0x80, 0x90):
-            held.discard(message[1])
-    return notes, sorted(held)
+            self._held.discard(message[1])
+
+    @property
+    def hanging(self) -> list[int]:
+        return sorted(self._held)
 
 
 def resident() -> float:
@@ -138,8 +145,8 @@ def resident_of(process: int | str) -> float:
 def simulated(options: argparse.Namespace, pieces: list[Path]) -> dict[str, object]:
     styles = tuple(choose_style(name) for name in options.style)
     rows = script(pieces, options.seconds, options.seed, len(styles))
-    items: list[tuple[float, Item]] = [(at, Message(data, START + at)) for at, data in rows]
-    sent: list[bytes] = []
+    items: Iterator[tuple[float, Item]] = ((at, Message(data, START + at)) for at, data in rows)
+    judge = Judge()
     memory: list[tuple[float, float]] = []
     steps: list[tuple[float, float]] = []
 
@@ -159,19 +166,18 @@ def simulated(options: argparse.Namespace, pieces: list[Path]) -> dict[str, obje
         items,
         options.seconds,
         decision=options.decision,
-        send=sent.append,
+        send=judge,
         progress=progress,
     )
-    notes, hanging = judge(sent)
     return {
         "seconds": options.seconds, "took": round(time.perf_counter() - began, 1), "messages_in": len(rows),
-        "player_notes": duet.recording.player_notes, "partner_notes": notes, "hanging": hanging,
+        "player_notes": duet.recording.player_notes, "partner_notes": judge.notes, "hanging": judge.hanging,
         "answers": duet.partner.counts.answers, "yields": duet.partner.counts.yields,
         "style_changes": duet.partner.counts.style_changes, "dropped_late": duet.scheduler.dropped,
         "tokens": duet.partner.stream.tokens_generated + duet.partner.stream.tokens_heard,
         "memory_mb": [(round(at), round(size, 1)) for at, size in memory],
         "step_ms": [(round(at), round(each, 3)) for at, each in steps],
-        "tape_mb": round(duet.tape.size / 2**20, 2),
+        "tape_mb": round(duet.tape.occupied / 2**20, 2),
     }  # fmt: skip
 
 
@@ -203,10 +209,12 @@ def live(options: argparse.Namespace, pieces: list[Path]) -> dict[str, object]:
         jam.terminate()
         said, _ = jam.communicate(timeout=30)
         rows_out = json.loads(recorded.read_text())["recorded"]
-        notes, hanging = judge([bytes(message) for _, message in rows_out])
+        judge = Judge()
+        for _, message in rows_out:
+            judge(bytes(message))
         return {
-            "host_exit": host.returncode, "jam_exit": jam.returncode, "recorded_notes": notes,
-            "hanging": hanging, "memory_mb": memory, "said": said.splitlines(),
+            "host_exit": host.returncode, "jam_exit": jam.returncode, "recorded_notes": judge.notes,
+            "hanging": judge.hanging, "memory_mb": memory, "said": said.splitlines(),
             "report": json.loads(report.read_text()),
         }  # fmt: skip
 

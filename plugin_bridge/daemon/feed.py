@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left
 from collections import deque
 from typing import Any, TypeAlias
 
@@ -78,12 +77,10 @@ class Reader:
         around = session.around
         if around is not self._around:
             self._around, self._spans = around, 0
-        spans, began = around.spans, session.began
-        reached = bisect_left(spans, time + AHEAD - began, key=lambda span: span.start)
-        if reached > self._spans:  # a given chart goes on for hours: only what is near is told
-            new = spans[max(self._spans, reached - MOST_CHORDS) : reached]
+        began = session.began
+        spans, self._spans = around.chords_from(self._spans, time + AHEAD - began)
+        if new := spans[-MOST_CHORDS:]:  # a given chart goes on for hours: only what is near is told
             frame["chords"] = [[round(began + each.start, 4), str(each.chord or "")] for each in new]
-            self._spans = reached
         passed = beats(session, max(self._beats_to, time - AHEAD), time)
         self._beats_to = time
         if passed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from plugin_bridge.duet.packed import Packed
 from plugin_bridge.errors import BridgeError
 
 LONGEST: Final = 10
@@ -40,7 +41,7 @@ class Differences:
     missing."""
 
     def __init__(self, data: bytes = b"") -> None:
-        self._data = bytearray(data)
+        self._data = Packed(data)
         self._count = sum(byte < 0x80 for byte in data)
         self._last = 0
         for number in self:
@@ -48,12 +49,13 @@ class Differences:
 
     def append(self, number: int) -> None:
         """One more."""
-        write_number(self._data, number - self._last)
+        write_number(self._data.open, number - self._last)
+        self._data.settle()
         self._last = number
         self._count += 1
 
     def __iter__(self) -> Iterator[int]:
-        at, number, data = 0, 0, self._data
+        at, number, data = 0, 0, bytes(self._data)
         while at < len(data):
             difference, at = read_number(data, at)
             number += difference
@@ -70,8 +72,13 @@ class Differences:
         """Bytes so far."""
         return len(self._data)
 
+    @property
+    def occupied(self) -> int:
+        """Bytes of memory that they take, about."""
+        return self._data.occupied
+
     def copy(self) -> Differences:
         """The same, apart."""
         other = Differences()
-        other._data, other._count, other._last = bytearray(self._data), self._count, self._last
+        other._data, other._count, other._last = self._data.copy(), self._count, self._last
         return other

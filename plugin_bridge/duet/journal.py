@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from plugin_bridge.duet.differences import Differences, read_number, write_number
+from plugin_bridge.duet.packed import Packed
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock
 
@@ -65,7 +66,7 @@ class Tape:
     being written; `reached` is when the clock was read last, in seconds."""
 
     readings: Differences = field(default_factory=Differences)
-    inputs: bytearray = field(default_factory=bytearray)
+    inputs: Packed = field(default_factory=Packed)
     signals: array[int] = field(default_factory=lambda: array("q"))
     whole: bool = True
     reached: float = 0.0
@@ -79,8 +80,9 @@ class Tape:
         if self._has_room():
             position = len(self.readings)
             for number in (position - self._position, tick - self._tick, source, len(data)):
-                write_number(self.inputs, number)
-            self.inputs += data
+                write_number(self.inputs.open, number)
+            self.inputs.open += data
+            self.inputs.settle()
             self._position, self._tick = position, tick
         return 0.0 if time is None else tick / TICKS
 
@@ -101,11 +103,11 @@ class Tape:
     def copy(self) -> Tape:
         """The tape as it stands."""
         readings, signals = self.readings.copy(), array("q", self.signals)
-        return Tape(readings, bytearray(self.inputs), signals, self.whole, self.reached)
+        return Tape(readings, self.inputs.copy(), signals, self.whole, self.reached)
 
     def each_input(self) -> Iterator[Input]:
         """The inputs in order. BridgeError for a tape that is cut off or damaged."""
-        inputs, at, position, tick = self.inputs, 0, 0, 0
+        inputs, at, position, tick = bytes(self.inputs), 0, 0, 0
         sources = len(Source)
         while at < len(inputs):
             more, at = read_number(inputs, at)
@@ -118,7 +120,7 @@ class Tape:
                 raise BridgeError("the tape is damaged: its inputs are out of order")
             if not 0 <= length <= len(inputs) - at:
                 raise BridgeError("the tape ends in the middle of an input")
-            yield Input(position, tick / TICKS, Source(source), bytes(inputs[at : at + length]))
+            yield Input(position, tick / TICKS, Source(source), inputs[at : at + length])
             at += length
 
     def _has_room(self) -> bool:
@@ -130,6 +132,11 @@ class Tape:
     def size(self) -> int:
         """Bytes so far."""
         return self.readings.size + 8 * len(self.signals) + len(self.inputs)
+
+    @property
+    def occupied(self) -> int:
+        """Bytes of memory that it takes, about: it is kept compressed."""
+        return self.readings.occupied + 8 * len(self.signals) + self.inputs.occupied
 
 
 class World(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from enum import Enum, auto
 
+from plugin_bridge.duet.heard_chords import HeardChords
 from plugin_bridge.engine.stream import MetreAt
 from plugin_bridge.music.beat_tracking import BeatTracker
 from plugin_bridge.music.chord_detection import ChordDetector
@@ -31,8 +33,6 @@ CHART_REFRESH = 0.5
 """Seconds after which that is done again, for the tempo may have changed."""
 KEPT = 32
 """Chords of the past that the chart keeps: more than a plan looks back."""
-REMEMBERED = 4096
-"""Chords that are remembered for takes: hours of them."""
 
 _TRANSPORT = (b"\xf2", b"\xf8", b"\xfa", b"\xfb", b"\xfc")
 
@@ -49,10 +49,10 @@ class Change(Enum):
 
 class ChordListener:
     """The chords that the player is heard to play, as a chart for the stream. Events are in seconds from the
-    start of the session; one thread. `spans` are the chords so far."""
+    start of the session; one thread. `heard` are the chords so far."""
 
     def __init__(self) -> None:
-        self.spans: list[ChordSpan] = []
+        self.heard = HeardChords()
         self._detector = ChordDetector()
 
     def hear(self, event: Event) -> None:
@@ -62,13 +62,11 @@ class ChordListener:
     def chart_at(self, time: float) -> Chart | None:
         """A new chart where the chord has changed by `time`; None where it is still the same."""
         chord = self._detector.heard_at(time).chord
-        last = self.spans[-1].chord if self.spans else None
-        if chord == last:
+        if chord == self.heard.latest:
             return None
         # from now on: what was played before was heard with the chord that was known then
-        self.spans.append(ChordSpan(time, chord))
-        del self.spans[:-REMEMBERED]
-        return Chart(tuple(self.spans[-KEPT:]))
+        self.heard.append(ChordSpan(time, chord))
+        return Chart(self.heard.since(len(self.heard) - KEPT))
 
 
 class Surroundings:
@@ -97,8 +95,18 @@ class Surroundings:
     def spans(self) -> tuple[ChordSpan, ...]:
         """The chords, given or heard so far."""
         if self._listener is not None:
-            return tuple(self._listener.spans)
+            return self._listener.heard.since(0)
         return self._given.spans if self._given is not None else ()
+
+    def chords_from(self, count: int, until: float) -> tuple[tuple[ChordSpan, ...], int]:
+        """The chords after the first `count`, as far as they begin before `until` and are known, and how many
+        there are now. Any thread may ask."""
+        if self._listener is not None:
+            heard = self._listener.heard.since(count)
+            return heard, count + len(heard)
+        spans = self._given.spans if self._given is not None else ()
+        reached = bisect_left(spans, until, key=lambda span: span.start)
+        return spans[count:reached], max(count, reached)
 
     @property
     def host_tempo(self) -> float | None:

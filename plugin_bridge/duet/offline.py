@@ -6,6 +6,7 @@ the present one. What is sent is sent exactly when it is due.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -123,7 +124,9 @@ def simulate(
     then."""
     start = START
     time = VirtualTime(start)
-    waiting = deque((start + at, item) for at, item in items)
+    coming = ((start + at, item) for at, item in items)
+    first = next(coming, None)
+    waiting = deque([] if first is None else [first])  # the next one only: an hour's are many
     tape = Tape()
     tape.read(start)
 
@@ -140,8 +143,11 @@ def simulate(
     while time.time < end:
         progress(duet, time.time - start)
         while has_come() or duet.posted:
-            item = duet.posted.popleft() if duet.posted else waiting.popleft()[1]
-            duet.conductor.deliver(item)
+            if duet.posted:
+                duet.conductor.deliver(duet.posted.popleft())
+                continue
+            duet.conductor.deliver(waiting.popleft()[1])
+            waiting.extend(itertools.islice(coming, 1))
         duet.conductor.flush()
         wait = duet.conductor.play()
         if not duet.posted:

@@ -7,6 +7,7 @@ ask.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -91,10 +92,11 @@ class _Rows:
     thread appends, any may read."""
 
     _row = struct.Struct("<ddBBxx")  # due, sent, kind and pitch, velocity
+    _block = 512 * _row.size
 
     def __init__(self, kept: float) -> None:
         self._kept = kept
-        self._data = bytearray()
+        self._blocks = deque([bytearray()])  # one long array would be moved about in memory as it grows
 
     def append(self, each: Sent) -> None:
         match each.event:
@@ -104,16 +106,20 @@ class _Rows:
                 what = pitch, 0
             case Pedal(down=down):
                 what = _PEDAL, int(down)
-        self._data += self._row.pack(each.due, each.sent, *what)
+        if len(self._blocks[-1]) >= self._block:
+            self._blocks.append(bytearray())
+        self._blocks[-1] += self._row.pack(each.due, each.sent, *what)
         if isinstance(each.event, Pedal):
             return  # everything is let go of at the end, however long the music is over
         oldest = each.due - self._kept
-        while self._row.unpack_from(self._data)[0] < oldest:
-            del self._data[: self._row.size]
+        while self._row.unpack_from(self._blocks[0])[0] < oldest:
+            del self._blocks[0][: self._row.size]
+            if not self._blocks[0]:
+                self._blocks.popleft()
 
     def each(self, part: Part) -> Iterator[Sent]:
         """All of them, in order, as events of `part`."""
-        for due, sent, what, value in self._row.iter_unpack(bytes(self._data)):
+        for due, sent, what, value in self._row.iter_unpack(b"".join(tuple(self._blocks))):
             event: Event
             if what == _PEDAL:
                 event = Pedal(due, bool(value), part)

@@ -24,6 +24,7 @@ from plugin_bridge.duet.controls import TABLE, Controls, Kind
 from plugin_bridge.duet.differences import Differences
 from plugin_bridge.duet.journal import LONGEST_TAPE, Tape
 from plugin_bridge.duet.offline import Offline, replay
+from plugin_bridge.duet.packed import Packed
 from plugin_bridge.duet.phrases import PhraseRules
 from plugin_bridge.duet.roles import ChunkRules, Policies
 from plugin_bridge.duet.scheduler import Sent
@@ -134,7 +135,7 @@ def load_take(path: Path) -> Take:
         with zipfile.ZipFile(path) as archive:
             description = json.loads(_member(archive, "take.json", path))
             readings = Differences(_member(archive, "readings.bin", path))
-            inputs = bytearray(_member(archive, "inputs.bin", path))
+            inputs = Packed(_member(archive, "inputs.bin", path))
             signals = array("q")
             signals.frombytes(_member(archive, "signals.bin", path))
         if description["format"] != FORMAT:

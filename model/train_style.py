@@ -41,7 +41,8 @@ STYLE_SOURCE = "style"
 @dataclass(frozen=True, slots=True)
 class StyleTraining:
     """How a style is trained. `epochs` at most, each once through the pieces in another key and tempo;
-    `mix` is the share of base music in each, from the prepared folder `base_data`."""
+    `mix` is the share of base music in each, from the prepared folder `base_data`. `bf16`: whether to compute
+    in bfloat16; None: where the machine does so itself."""
 
     method: Method = "qlora"
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
@@ -54,7 +55,7 @@ class StyleTraining:
     base_data: Path | None = None
     mix: float = 0.0
     seed: int = 0
-    bf16: bool = True
+    bf16: bool | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -190,6 +191,14 @@ def _meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
+def computes_bf16() -> bool:
+    """Whether this machine multiplies bfloat16 fast. Processors without AVX-512 do it a number at a time: a
+    run of minutes takes hours there."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
 def _config(options: StyleTraining, style_tokens: int, weights: dict[str, float]) -> TrainingConfig:
     epoch_tokens = style_tokens / (1 - options.mix)
     epoch_steps = max(int(epoch_tokens / (options.batch * options.length)), 1)
@@ -199,5 +208,5 @@ def _config(options: StyleTraining, style_tokens: int, weights: dict[str, float]
         learning_rate=options.learning_rate or RATES[options.method], warmup=max(min(20, steps // 5), 1),
         weight_decay=0.1 if options.method == "full" else 0.0, evaluate_every=epoch_steps,
         evaluate_batches=16, patience=options.patience, seed=options.seed, vary="dealt",
-        mix=tuple(sorted(weights.items())), bf16=options.bf16,
+        mix=tuple(sorted(weights.items())), bf16=computes_bf16() if options.bf16 is None else options.bf16,
     )  # fmt: skip

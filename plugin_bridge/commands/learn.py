@@ -180,14 +180,16 @@ def train_base_command(
 @click.option("--work", type=PATH, help="Folder of the run; without it one of the program's own.")
 @click.option("-o", "--output", type=PATH, help="The bundle folder; without it the style is installed.")
 @click.option("--restart", is_flag=True, help="Throw an earlier run of this name away.")
-@click.option("--bf16/--no-bf16", default=True, show_default=True, help="Compute in bfloat16.")
+@click.option(
+    "--bf16/--no-bf16", default=None, help="Compute in bfloat16; without it where the machine is fast at it."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def train_style_command(
     midi: tuple[Path, ...], name: str, base: str, method: str, rank: int, alpha: float, dropout: float,
     epochs: int, batch: int, length: int, learning_rate: float | None, patience: int, held_out: int | None,
     base_data: Path | None, mix: float, others: tuple[Path, ...], licence: str, clips: int,
-    adapter_only: bool, work: Path | None, output: Path | None, restart: bool, bf16: bool, seed: int,
+    adapter_only: bool, work: Path | None, output: Path | None, restart: bool, bf16: bool | None, seed: int,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Learn a style from a musician's own MIDI files (ten or so) and install it. Resumes where it was."""

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from plugin_bridge import garbage
 from plugin_bridge.daemon.config import Config, changes
 from plugin_bridge.daemon.feed import Feed
 from plugin_bridge.daemon.figures import give_back_memory
@@ -277,6 +278,7 @@ class Bridge:
                 if session.played_out(kept):
                     return None
                 if not session.partner.planned():  # nobody waits for a note
+                    garbage.sweep()
                     give_back_memory()
         except BridgeError as error:
             return str(error)

@@ -19,7 +19,7 @@ from training_runs import start
 from model.adapter import load_adapter
 from model.dataset import Prepared, build_pool
 from model.style_data import base_mix, deal, fingerprint_of
-from model.train_style import StyleTraining, check_name
+from model.train_style import StyleTraining, _config, check_name
 from plugin_bridge.errors import BridgeError
 
 LONG = replace(OPTIONS, epochs=50)
@@ -168,3 +168,13 @@ def test_names_that_could_not_be_a_folder_are_refused(name):
 def test_settings_that_cannot_be_are_refused(options):
     with pytest.raises(BridgeError):
         StyleTraining(**options)
+
+
+@pytest.mark.parametrize(("capability", "fast"), [("AVX2", False), ("DEFAULT", False), ("AVX512", True)])
+def test_bfloat16_is_used_where_the_processor_is_fast_at_it_unless_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, capability: str, fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    used = {wish: _config(StyleTraining(bf16=wish), 10_000, {}).bf16 for wish in (None, True, False)}
+    assert used == {None: fast, True: True, False: False}

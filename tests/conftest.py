@@ -25,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.live)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The styles of whoever runs the tests are none of theirs: this process and its children find none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _session_jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JackServer | str]:
     try:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from plugin_bridge import memory as memory_of_process
 from plugin_bridge.duet.conductor import Item, Message
 from plugin_bridge.duet.offline import START, Offline, simulate
 from plugin_bridge.duet.settings import SessionSettings
@@ -158,10 +159,12 @@ def simulated(options: argparse.Namespace, pieces: list[Path]) -> dict[str, obje
                 steps.append((seconds, median(taken) * 1e3))
             print(f"{seconds:.0f} s, {memory[-1][1]:.0f} MB", file=sys.stderr, flush=True)
 
+    engine = Engine(styles[0])
+    memory_of_process.settle()  # as a session does when it begins
     began = time.perf_counter()
     settings = SessionSettings(seed=options.seed, styles=styles, kept=600.0)
     duet = simulate(
-        Engine(styles[0]),
+        engine,
         settings,
         items,
         options.seconds,

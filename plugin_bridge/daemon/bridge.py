@@ -15,10 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from plugin_bridge import garbage
+from plugin_bridge import memory
 from plugin_bridge.daemon.config import Config, changes
 from plugin_bridge.daemon.feed import Feed
-from plugin_bridge.daemon.figures import give_back_memory
 from plugin_bridge.daemon.logs import set_level
 from plugin_bridge.daemon.refusals import NotNowError
 from plugin_bridge.daemon.take_shelf import TakeShelf
@@ -278,8 +277,7 @@ class Bridge:
                 if session.played_out(kept):
                     return None
                 if not session.partner.planned():  # nobody waits for a note
-                    garbage.sweep()
-                    give_back_memory()
+                    memory.sweep()
         except BridgeError as error:
             return str(error)
         except BaseException as error:  # whatever ended it, another one begins

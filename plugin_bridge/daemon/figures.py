@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import sys
 import threading
 import time
@@ -34,14 +32,6 @@ def process_figures(started: float) -> dict[str, Any]:
         "handles": _handles(),
         "uptime_s": round(time.monotonic() - started, 1),
     }
-
-
-def give_back_memory() -> None:
-    """Let the C library give back to the system what was freed in small pieces and lies between others: on
-    its own glibc does that only at the end of its heap. Takes some 3 ms."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def memory_bytes(process: int | str = "self") -> int | None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from plugin_bridge import garbage
+from plugin_bridge import memory
 from plugin_bridge.daemon.address import Address, write_address
 from plugin_bridge.daemon.config import Config, read_config
 from plugin_bridge.daemon.folders import Folders, make_private
@@ -146,7 +146,7 @@ class Daemon:
         self.server = Server(make_app(self.control, hosts_of(port), token, page_files()), listening)
         self.server.start()
         stack.callback(self.server.stop)
-        garbage.settle()
+        memory.settle()
         self.address = Address(os.getpid(), port)
         write_address(self.address, folders.address_file)
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))

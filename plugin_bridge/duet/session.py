@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from plugin_bridge import garbage
+from plugin_bridge import memory
 from plugin_bridge.duet.assembly import assemble, new_stream
 from plugin_bridge.duet.conductor import Item, Message, Setting
 from plugin_bridge.duet.controls import Controls, control
@@ -96,7 +96,7 @@ class DuetSession:
         """Begin: from now on the player is heard."""
         stream = new_stream(self._engine, self.settings, self._around)
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        garbage.settle()
+        memory.settle()
         self._scheduler = Scheduler(self.ports.send, on_sent=self._on_sent, on_failure=self._on_failure)
         world = Live(now, lambda: not self._inbox.empty(), lambda: self._scheduler.dropped, self.tape)
         self._began = self._around.began = world.now()
@@ -119,7 +119,7 @@ class DuetSession:
         self._scheduler.close()
         self._ended = now()
         sys.setswitchinterval(self._old_switch)
-        garbage.unsettle()
+        memory.unsettle()
 
     def change_style(self, style: Style) -> None:
         """Play in another style from the next phrase on. Returns at once, the latest call counts. A style

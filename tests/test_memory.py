@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from plugin_bridge import garbage
+from plugin_bridge import memory
 
 
 class Ring:
@@ -27,26 +27,26 @@ def unfrozen() -> Iterator[None]:
 
 
 def test_what_was_thrown_away_since_is_found_by_a_sweep() -> None:
-    garbage.settle()
+    memory.settle()
     thrown = weakref.ref(Ring())
     assert thrown() is not None
-    garbage.sweep()
+    memory.sweep()
     assert thrown() is None
 
 
 def test_what_lives_is_set_apart_and_a_sweep_looks_at_little() -> None:
     kept = [Ring() for _ in range(10_000)]
-    garbage.settle()
+    memory.settle()
     assert len(gc.get_objects()) < len(kept)
     assert gc.get_freeze_count() > len(kept)
 
 
 def test_what_was_set_apart_and_thrown_away_is_found_when_it_settles_again() -> None:
     ring = Ring()
-    garbage.settle()
+    memory.settle()
     thrown = weakref.ref(ring)
     del ring
-    garbage.sweep()
+    memory.sweep()
     assert thrown() is not None
-    garbage.settle()
+    memory.settle()
     assert thrown() is None

@@ -24,6 +24,7 @@ from statistics import median
 from plugin_bridge import memory as memory_of_process
 from plugin_bridge.duet.conductor import Item, Message
 from plugin_bridge.duet.offline import START, Offline, simulate
+from plugin_bridge.duet.session import SWEEP_SECONDS
 from plugin_bridge.duet.settings import SessionSettings
 from plugin_bridge.engine.adapters import choose_style
 from plugin_bridge.engine.engine import Engine
@@ -151,7 +152,13 @@ def simulated(options: argparse.Namespace, pieces: list[Path]) -> dict[str, obje
     memory: list[tuple[float, float]] = []
     steps: list[tuple[float, float]] = []
 
+    sweep_at = SWEEP_SECONDS
+
     def progress(duet: Offline, seconds: float) -> None:
+        nonlocal sweep_at
+        if seconds >= sweep_at and not duet.partner.planned():
+            sweep_at = seconds + SWEEP_SECONDS  # as a session does
+            memory_of_process.sweep()
         if not memory or seconds - memory[-1][0] >= options.seconds / 12:
             memory.append((seconds, resident()))
             taken = list(duet.partner.stream.step_seconds)[-2000:]

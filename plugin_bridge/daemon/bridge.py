@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from plugin_bridge import memory
 from plugin_bridge.daemon.config import Config, changes
 from plugin_bridge.daemon.feed import Feed
 from plugin_bridge.daemon.logs import set_level
@@ -46,7 +45,7 @@ TAPE_BYTES = 8 * 2**20
 """Three hours of busy playing at a stretch can be played again exactly; of a longer one the latest minutes
 are saved as MIDI. When nobody has played for as long as takes reach back, the duet is begun anew."""
 LOOK_SECONDS = 60.0
-"""How often the duet is asked whether it is played out, and unused memory given back."""
+"""How often the duet is asked whether it is played out."""
 HANGING = 15.0
 """Seconds after which a thread that has not looked around when it meant to is taken to hang."""
 SOUND_SECONDS = 60.0
@@ -276,8 +275,6 @@ class Bridge:
                     return "it ended"
                 if session.played_out(kept):
                     return None
-                if not session.partner.planned():  # nobody waits for a note
-                    memory.sweep()
         except BridgeError as error:
             return str(error)
         except BaseException as error:  # whatever ended it, another one begins

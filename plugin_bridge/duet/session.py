@@ -52,6 +52,8 @@ SILENT_END = 10.0
 """Seconds of silence that a take ends with at most: what was played is kept however long it is ago."""
 LOOK_SECONDS = 0.5
 """How often who waits for the session's end asks whether its ports are lost."""
+SWEEP_SECONDS = 60.0
+"""How often unused memory is given back."""
 
 
 class DuetSession:
@@ -83,6 +85,7 @@ class DuetSession:
         self._told = 0
         self._began = self._ended = 0.0
         self._over = threading.Event()
+        self._sweep_at = now() + SWEEP_SECONDS
         self._old_switch = sys.getswitchinterval()
 
     def __enter__(self) -> DuetSession:
@@ -176,11 +179,18 @@ class DuetSession:
         while not self._over.wait(LOOK_SECONDS if end is None else min(max(end - now(), 0.0), LOOK_SECONDS)):
             if self.ports.stats().lost is not None or (end is not None and now() >= end):
                 break
+            self._sweep()
         lost = self.ports.stats().lost or self._scheduler.failure
         if lost is not None:
             raise BridgeError(f"the MIDI ports were lost: {lost}")
         if self.failure is not None:
             raise self.failure
+
+    def _sweep(self) -> None:
+        """Give unused memory back now and then, when nobody waits for a note."""
+        if now() >= self._sweep_at and not self._partner.planned():
+            self._sweep_at = now() + SWEEP_SECONDS
+            memory.sweep()
 
     def clip(self) -> Clip:
         """What both played, as far back as it is kept, with the chords."""

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fakes.jack import JackServer, start_jack, stop_jack
 
 from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.turns import SHARE, ClientThreads
+from plugin_bridge.ports.turns import SHARE, ClientThreads, sleeps
 
 ANSWER_SECONDS = 6.0
 """How long a server that lives may take: it buries a client that was killed for three to five."""
@@ -74,11 +74,14 @@ class Device:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         self._ready = threading.Event()
+        self._called = ClientThreads(())
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         if not self._ready.wait(ANSWER_SECONDS):
             self.leave()
             raise TimeoutError(name)
+        own = self._process.pid
+        self._called = ClientThreads(set(threads_of(own)) - {own}, Path(f"/proc/{own}/task"))
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -91,9 +94,8 @@ class Device:
                 self.echoed_at = time.monotonic()
 
     def turns(self) -> tuple[int, int]:
-        """How often its own thread, and those of libjack's, have run so far."""
-        own, *jack = threads_of(self._process.pid)
-        return _turns(self._process.pid, [own]), _turns(self._process.pid, jack)
+        """How often its own thread has run so far, and how often JACK has called it."""
+        return _turns(self._process.pid, [self._process.pid]), self._called.turns() or 0
 
     def leave(self) -> bool:
         """Its port vanishes, in the middle of its notes, as that of a device whose plug is pulled; whether it
@@ -230,4 +232,4 @@ def handles_of(process: int) -> int:
 
 def _turns(process: int, threads: list[int]) -> int:
     """How often the busiest of these threads has slept so far."""
-    return ClientThreads(threads, Path(f"/proc/{process}/task")).turns() or 0
+    return max((sleeps(Path(f"/proc/{process}/task/{each}")) for each in threads), default=0)

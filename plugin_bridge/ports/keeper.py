@@ -102,9 +102,15 @@ def our_end(handed: str) -> socket.socket:
     return socket.socket(fileno=int(handed))
 
 
-def run(words: list[str], system_of: Callable[[Transport | None], PortSystem] = RtmidiSystem) -> None:
+def _machines_own(transport: Transport | None, names: tuple[str, str]) -> PortSystem:
+    return RtmidiSystem(transport, names=names)
+
+
+def run(
+    words: list[str], system_of: Callable[[Transport | None, tuple[str, str]], PortSystem] = _machines_own
+) -> None:
     """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output.
-    `system_of` makes the MIDI system of a transport."""
+    `system_of` makes the MIDI system of a transport for these names."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -112,7 +118,7 @@ def run(words: list[str], system_of: Callable[[Transport | None], PortSystem] = 
     handed, transport, input_name, output_name = words
     channel = Channel(our_end(handed))
     logging.basicConfig(handlers=[_Told(channel)], level=logging.INFO, format="%(message)s")
-    keep(channel, system_of(_CHOICES.get(transport)), input_name, output_name)
+    keep(channel, system_of(_CHOICES.get(transport), (input_name, output_name)), input_name, output_name)
     os._exit(0)  # at once: the next keeper's ports have the same names
 
 

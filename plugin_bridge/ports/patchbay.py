@@ -85,7 +85,7 @@ class Patchbay:
         self._last_traffic = clock()
         self._look = threading.Event()
         self._lines = Lines(clock, broke=self._look.set)
-        self._turns: Turns[Line] = Turns()
+        self._turns: Turns[Line] = Turns(same=lambda line: (line.direction, line.key))
         self._closing = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 

@@ -97,9 +97,11 @@ class PortSystem(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _RtmidiPort:
-    """An open port of RtMidi's, which tells its errors on the side: here they are raised."""
+    """A port of RtMidi's, which tells its errors on the side: here they are raised. `local` is the name that
+    its client asked for."""
 
     direction: Direction
+    local: str
     port: Any
     errors: ErrorLog
     threads: ClientThreads | None
@@ -117,22 +119,29 @@ class _RtmidiPort:
 
     def shut_out(self) -> bool:
         """Whether JACK wants nothing more of it."""
-        return self.threads is not None and self.threads.turns() is None
+        return self.threads is not None and self.threads.shut_out()
 
 
 class RtmidiSystem:
-    """The machine's own. `wanted` is the one transport to use; None: the first there is."""
+    """The machine's own. `wanted` is the one transport to use; None: the first there is. `names` are those of
+    the virtual ports to come, the input's and the output's: what lists the ports at first becomes them. Each
+    client that JACK has to open and to close again costs it two cycles, and on a machine whose JACK is late
+    half a second each."""
 
     def __init__(
-        self, wanted: Transport | None = None, probes: Probes | None = None, clock: Clock = now
+        self,
+        wanted: Transport | None = None,
+        probes: Probes | None = None,
+        clock: Clock = now,
+        names: tuple[str, str] = ("", ""),
     ) -> None:
         self._wanted, self._clock = wanted, clock
+        self._names = dict(zip(DIRECTIONS, names, strict=True))
         self._probes = probes or Probes(jack=partial(jack_problem, PATIENT_SECONDS))
         self._transport: Transport = "loopback"
         self._watch: JackWatch | None = None
         self._opened: list[_RtmidiPort] = []
-        self._scouts: list[tuple[Direction, Any]] = []
-        self._errors = ErrorLog()
+        self._scouts: list[_RtmidiPort] = []  # closed ones, which list ports
         self._blind_next = self._list_next = 0.0
         self._marks: dict[str, int] = {}
         self._present = Present()
@@ -206,11 +215,8 @@ class RtmidiSystem:
 
     def open(self, direction: Direction, port: Virtual | PortKey) -> OpenPort:
         """Open a port. BridgeError says why not."""
-        local = port if isinstance(port, Virtual) else Virtual(LOCAL_NAME)
-        errors = ErrorLog()
-        before = own_threads()
-        opened = new_port(self._transport, direction, local, errors)
-        began = own_threads() - before if self._transport == "jack" else None
+        found = self._new(direction, port.name if isinstance(port, Virtual) else LOCAL_NAME)
+        opened, errors = found.port, found.errors
         try:
             if isinstance(port, Virtual):
                 refuse_taken_name(port, self._asked("output" if direction == "input" else "input"))
@@ -223,9 +229,8 @@ class RtmidiSystem:
         except BaseException:
             self._delete([opened])
             raise
-        found = _RtmidiPort(direction, opened, errors, ClientThreads(began) if began else None)
         self._opened.append(found)
-        self._dismiss([each for each in self._scouts if each[0] == direction])
+        self._dismiss([each for each in self._scouts if each.direction == direction])
         return found
 
     def free(self, ports: Iterable[OpenPort]) -> None:
@@ -259,17 +264,29 @@ class RtmidiSystem:
         for each in self._opened:
             if each.direction == direction:
                 return each.port
-        for found, port in self._scouts:
-            if found == direction:
-                return port
-        scout = new_port(self._transport, direction, Virtual(LOCAL_NAME), self._errors)
-        self._scouts.append((direction, scout))
-        return scout
+        for each in self._scouts:
+            if each.direction == direction:
+                return each.port
+        scout = self._new(direction, self._names[direction] or LOCAL_NAME)
+        self._scouts.append(scout)
+        return scout.port
 
-    def _dismiss(self, scouts: list[tuple[Direction, Any]]) -> None:
+    def _new(self, direction: Direction, local: str) -> _RtmidiPort:
+        """A closed port: the scout of this name, or another client."""
+        for each in self._scouts:
+            if (each.direction, each.local) == (direction, local):
+                self._scouts.remove(each)
+                return each
+        errors = ErrorLog()
+        before = own_threads()
+        port = new_port(self._transport, direction, Virtual(local), errors)
+        began = own_threads() - before if self._transport == "jack" else None
+        return _RtmidiPort(direction, local, port, errors, ClientThreads(began) if began else None)
+
+    def _dismiss(self, scouts: list[_RtmidiPort]) -> None:
         """Free scouts, whose place an open port takes: on JACK each is a client, woken in every cycle."""
         self._scouts = [each for each in self._scouts if each not in scouts]
-        self._delete([port for _, port in scouts])
+        self._delete([each.port for each in scouts])
 
     def _forget(self) -> None:
         self._list_next, self._shut_out = 0.0, False

@@ -43,4 +43,4 @@ class EchoingSystem(FakeSystem):
 
 if __name__ == "__main__":
     keeper.ALIVE_SECONDS, keeper.ALONE_SECONDS = 0.1, 1.0
-    keeper.run(sys.argv[2:], lambda _: EchoingSystem(Path(sys.argv[1])))
+    keeper.run(sys.argv[2:], lambda *_: EchoingSystem(Path(sys.argv[1])))

@@ -13,6 +13,7 @@ import pytest
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports import port_system
+from plugin_bridge.ports.connections import PortKey
 from plugin_bridge.ports.jack_watch import client_marks
 from plugin_bridge.ports.port_system import RtmidiSystem
 from plugin_bridge.ports.rtmidi_objects import Virtual
@@ -131,6 +132,53 @@ def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     assert asked  # a client that was there may have made another port
 
 
+def test_what_lists_the_ports_at_first_becomes_the_virtual_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JACK takes half a second for each client that comes or goes, on a machine where its cycles are late."""
+    made: list[str] = []
+    deleted: list[str] = []
+
+    class Client:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def get_ports(self) -> list[str]:
+            return ["Keys:Keys"]
+
+        def ignore_types(self, **_: bool) -> None:
+            pass
+
+        def open_virtual_port(self, _: str) -> None:
+            pass
+
+        def open_port(self, number: int, name: str) -> None:
+            pass
+
+        def close_port(self) -> None:
+            pass
+
+        def delete(self) -> None:
+            deleted.append(self.name)
+
+    def new_port(_: str, direction: str, endpoint: Virtual, __: object) -> Client:
+        made.append(f"{direction} {endpoint.name}")
+        return Client(made[-1])
+
+    monkeypatch.setattr(port_system, "new_port", new_port)
+    monkeypatch.setattr(port_system, "client_marks", dict)
+    names = ("Bridge In", "Bridge Out")
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), names=names)
+    assert system.find() is None
+    system.look()
+    system.open("input", Virtual("Bridge In"))
+    system.open("input", PortKey("Keys:Keys"))
+    system.open("output", Virtual("Bridge Out"))
+    system.open("output", PortKey("Keys:Keys"))
+    assert sorted(made) == [
+        "input Bridge In", "input Plugin Bridge", "output Bridge Out", "output Plugin Bridge",
+    ]  # fmt: skip
+    assert deleted == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a client's threads")
 def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     shut_out = threading.Event()
@@ -162,10 +210,11 @@ def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.M
     system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None))
     assert system.find() is None
     port = system.open("input", Virtual("Plugin Bridge In"))
+    assert isinstance(port, port_system._RtmidiPort)
     system.look()
     assert not system.gone()
     shut_out.set()
-    while port.turns() is not None:  # a thread of the system's ends in its own time
+    while not port.shut_out():  # a thread of the system's ends in its own time
         time.sleep(0.001)
     with pytest.raises(BridgeError, match="shut"):
         system.look()

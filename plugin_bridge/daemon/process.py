@@ -27,6 +27,7 @@ from plugin_bridge.daemon.token import make_token
 from plugin_bridge.duet.stopping import stopped_by_signals
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.keeper_meeting import meeting_name
 from plugin_bridge.ports.kept_patchbay import KeptPatchbay
 from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
@@ -111,7 +112,7 @@ class Daemon:
             stack.callback(stop_logging)
         names = config.get("ports", "input"), config.get("ports", "output")
         patchbay: Patches = (
-            KeptPatchbay(*names, connections, _transport(config))
+            KeptPatchbay(*names, connections, _transport(config), meeting=meeting_name(folders.state))
             if self._system is None
             else Patchbay(self._system, *names, connections)
         )

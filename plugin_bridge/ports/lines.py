@@ -112,6 +112,14 @@ class Lines:
                 with self._sending:
                     self._sweep(line)
 
+    def let_go(self) -> None:
+        """End what sounds on every output, and sweep them all once more."""
+        with self._sending:
+            for line in self._lines["output"]:
+                for message in line.held.end():
+                    self._put(line, message)
+                line.sweeps = 0
+
     def take_out(self, lost: Sequence[Line]) -> None:
         """End what `lost` held. Once this returns, nobody uses them any more."""
         with self._reading:

@@ -131,6 +131,12 @@ class Patchbay:
         if not self._system.gone():  # a libjack client without its server would block for ever
             self._lines.send(message)
 
+    def let_go(self) -> None:
+        """End all that sounds: who sent it has gone."""
+        if not self._system.gone():
+            self._lines.let_go()
+            self._look.set()
+
     def stats(self) -> PortStats:
         """Counts so far."""
         return PortStats(self._deliver.received, self._lines.sent, self._deliver.failed, None)

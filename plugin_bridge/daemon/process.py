@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -32,6 +32,7 @@ from plugin_bridge.ports.kept_patchbay import KeptPatchbay
 from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
 from plugin_bridge.ports.port_system import PortSystem
+from plugin_bridge.ports.priority import hurried
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -120,20 +121,12 @@ class Daemon:
         self._open_rest(stack, config, patchbay)
 
     def _open_rest(self, stack: ExitStack, config: Config, patchbay: Patches) -> None:
-        """The duet and the API. What they need is loaded here, while the port keeper opens the ports: after
-        a failure it is half a second less until the partner plays again."""
-        from plugin_bridge.daemon.api import make_app
+        """The duet, and the API after it. What they need is loaded here, while the port keeper opens the
+        ports: after a failure it is half a second less until the partner plays again."""
         from plugin_bridge.daemon.bridge import Bridge
-        from plugin_bridge.daemon.control import Control
-        from plugin_bridge.daemon.page_files import page_files
-        from plugin_bridge.daemon.server import Server, bind, hosts_of
         from plugin_bridge.duet.knobs import Knobs
 
         folders = self.folders
-        token = make_token(folders.token_file)
-        listening = bind(config.get("api", "port"))
-        stack.callback(listening.close)
-        port = listening.getsockname()[1]
         takes = (
             Path(config.get("takes", "folder")).expanduser()
             if config.get("takes", "folder")
@@ -142,6 +135,23 @@ class Daemon:
         self.bridge = Bridge(config, patchbay, takes, knobs=Knobs(folders.knobs_file))
         stack.callback(self.bridge.stop)
         self.bridge.start()
+        self._open_api(stack, config, patchbay)
+        self._watched = (
+            Watched(folders.config_file, read_config, self.bridge.apply),
+            Watched(folders.connections_file, read_connections, patchbay.follow),
+        )
+
+    def _open_api(self, stack: ExitStack, config: Config, patchbay: Patches) -> None:
+        from plugin_bridge.daemon.api import make_app
+        from plugin_bridge.daemon.control import Control
+        from plugin_bridge.daemon.page_files import page_files
+        from plugin_bridge.daemon.server import Server, bind, hosts_of
+
+        folders = self.folders
+        token = make_token(folders.token_file)
+        listening = bind(config.get("api", "port"))
+        stack.callback(listening.close)
+        port = listening.getsockname()[1]
         self.control = Control(self.bridge, patchbay, folders.connections_file)
         self.server = Server(make_app(self.control, hosts_of(port), token, page_files()), listening)
         self.server.start()
@@ -149,10 +159,6 @@ class Daemon:
         self.address = Address(os.getpid(), port)
         write_address(self.address, folders.address_file)
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))
-        self._watched = (
-            Watched(folders.config_file, read_config, self.bridge.apply),
-            Watched(folders.connections_file, read_connections, patchbay.follow),
-        )
 
 
 def run_daemon(folders: Folders, tell: Callable[[str], None]) -> None:
@@ -160,8 +166,11 @@ def run_daemon(folders: Folders, tell: Callable[[str], None]) -> None:
     began = time.monotonic()
     supervisor = Supervisor()
     stop = threading.Event()
+    broke_off = folders.address_file.exists()  # the last one did not end in order: somebody waits for notes
     with stopped_by_signals(stop.set):
-        with Daemon(folders) as daemon:
+        with ExitStack() as stack:
+            with hurried() if broke_off else nullcontext():
+                daemon = stack.enter_context(Daemon(folders))
             ready = time.monotonic() - began
             logger.info(
                 "ready in %.2f s at %s", ready, daemon.address.url, extra={"ready_s": round(ready, 3)}

@@ -42,8 +42,9 @@ from plugin_bridge.ports.frames import (
 )
 from plugin_bridge.ports.keeper_meeting import Meeting
 from plugin_bridge.ports.patchbay import Patchbay
-from plugin_bridge.ports.port_system import PortSystem, RtmidiSystem
+from plugin_bridge.ports.port_system import PortSystem
 from plugin_bridge.ports.priority import ask_for_realtime
+from plugin_bridge.ports.rtmidi_system import RtmidiSystem
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger("plugin_bridge.ports.keeper")  # the module runs as __main__

@@ -216,6 +216,7 @@ class Patchbay:
             self._look.clear()
         if not self._system_ended():
             self._drop(self._lines.all())
+            self._system.close()
 
     def _system_ended(self) -> bool:
         return self._found and self._system.gone()
@@ -283,7 +284,9 @@ class Patchbay:
         if not lost:
             return
         self._lines.take_out(lost)
-        self._system.free([line.port for line in lost])
+        again = not self._closing.is_set()
+        self._system.free([line.port for line in lost if not line.broken], again=again)
+        self._system.free([line.port for line in lost if line.broken])
         for line in lost:
             logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1

@@ -38,7 +38,7 @@ from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.lines import Line, Lines
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, PortSystem, Present
-from plugin_bridge.ports.priority import ask_for_realtime
+from plugin_bridge.ports.priority import ask_for_favour, ask_for_realtime
 from plugin_bridge.ports.problems import Problems
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
@@ -197,6 +197,7 @@ class Patchbay:
     # the looker's thread
 
     def _look_on(self) -> None:
+        ask_for_favour()  # who waits for a port that came back waits for this
         while not self._closing.is_set():
             if self._system_ended():
                 self._ended()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin_bridge.daemon.folders import HOME_VARIABLE, make_private, user_folders
+from plugin_bridge.daemon import process
+from plugin_bridge.daemon.folders import HOME_VARIABLE, Folders, make_private, user_folders
 from plugin_bridge.daemon.lock import InstanceLock
 from plugin_bridge.daemon.logs import for_people, last_lines, start_logging, stop_logging
 from plugin_bridge.daemon.notify import Supervisor
@@ -127,3 +129,30 @@ def test_without_a_supervisor_nothing_is_told(environment: dict[str, str]) -> No
 
 def test_a_supervisor_that_has_gone_stops_nothing(tmp_path: Path) -> None:
     Supervisor({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+
+
+def test_only_where_the_last_daemon_died_the_start_goes_before_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurrying: list[bool] = [False]
+    seen: list[bool] = []
+
+    @contextlib.contextmanager
+    def hurried() -> Iterator[None]:
+        hurrying[0] = True
+        yield
+        hurrying[0] = False
+
+    class Refusing:
+        def __init__(self, folders: Folders) -> None:
+            seen.append(hurrying[0])
+            raise BridgeError("no")
+
+    monkeypatch.setattr(process, "Daemon", Refusing)
+    monkeypatch.setattr(process, "hurried", hurried)
+    folders = Folders(tmp_path, tmp_path, tmp_path)
+    for _ in range(2):
+        with pytest.raises(BridgeError):
+            process.run_daemon(folders, lambda line: None)
+        folders.address_file.touch()  # which a daemon that ends in order takes away
+    assert seen == [False, True]

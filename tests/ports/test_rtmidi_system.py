@@ -277,3 +277,28 @@ def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.M
     with pytest.raises(BridgeError, match="shut"):
         system.look()
     assert system.gone()
+
+
+def test_what_the_system_takes_long_for_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = [100.0]
+
+    class Client:
+        def get_ports(self) -> list[str]:
+            return []
+
+    def new_port(*_: object) -> Client:
+        time[0] += takes.pop()
+        return Client()
+
+    takes = [3.0, 0.1]
+    monkeypatch.setattr(rtmidi_system, "new_port", new_port)
+    monkeypatch.setattr(rtmidi_system, "client_marks", dict)
+    caplog.set_level("INFO", "plugin_bridge")
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), lambda: time[0])
+    assert system.find() is None
+    system.look()
+    assert [line for line in caplog.messages if "begin client" in line] == [
+        "the MIDI system took 3.0 s to begin client 'Plugin Bridge'"
+    ]

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -32,7 +32,6 @@ from plugin_bridge.ports.kept_patchbay import KeptPatchbay
 from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
 from plugin_bridge.ports.port_system import PortSystem
-from plugin_bridge.ports.priority import hurried
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -161,16 +160,16 @@ class Daemon:
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))
 
 
-def run_daemon(folders: Folders, tell: Callable[[str], None]) -> None:
-    """Be the daemon until a signal ends it. `tell` gets one line when it is ready."""
+def run_daemon(
+    folders: Folders, tell: Callable[[str], None], started: Callable[[], None] = lambda: None
+) -> None:
+    """Be the daemon until a signal ends it. When it is ready, `started` is called and `tell` gets a line."""
     began = time.monotonic()
     supervisor = Supervisor()
     stop = threading.Event()
-    broke_off = folders.address_file.exists()  # the last one did not end in order: somebody waits for notes
     with stopped_by_signals(stop.set):
-        with ExitStack() as stack:
-            with hurried() if broke_off else nullcontext():
-                daemon = stack.enter_context(Daemon(folders))
+        with Daemon(folders) as daemon:
+            started()
             ready = time.monotonic() - began
             logger.info(
                 "ready in %.2f s at %s", ready, daemon.address.url, extra={"ready_s": round(ready, 3)}

@@ -10,17 +10,20 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from plugin_bridge.cli import commands
 from plugin_bridge.daemon import process
 from plugin_bridge.daemon.folders import HOME_VARIABLE, Folders, make_private, user_folders
 from plugin_bridge.daemon.lock import InstanceLock
 from plugin_bridge.daemon.logs import for_people, last_lines, start_logging, stop_logging
 from plugin_bridge.daemon.notify import Supervisor
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.ports import priority
 
 logger = logging.getLogger("plugin_bridge.daemon.test")
 
@@ -143,16 +146,17 @@ def test_only_where_the_last_daemon_died_the_start_goes_before_others(
         yield
         hurrying[0] = False
 
-    class Refusing:
-        def __init__(self, folders: Folders) -> None:
-            seen.append(hurrying[0])
-            raise BridgeError("no")
+    def run_daemon(folders: Folders, tell: object, started: Callable[[], None]) -> None:
+        seen.append(hurrying[0])
+        started()
+        seen.append(hurrying[0])
 
-    monkeypatch.setattr(process, "Daemon", Refusing)
-    monkeypatch.setattr(process, "hurried", hurried)
-    folders = Folders(tmp_path, tmp_path, tmp_path)
+    monkeypatch.setattr(process, "run_daemon", run_daemon)
+    monkeypatch.setattr(priority, "hurried", hurried)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    address = user_folders().address_file
+    address.parent.mkdir()
     for _ in range(2):
-        with pytest.raises(BridgeError):
-            process.run_daemon(folders, lambda line: None)
-        folders.address_file.touch()  # which a daemon that ends in order takes away
-    assert seen == [False, True]
+        assert CliRunner().invoke(commands, ["daemon"]).exit_code == 0
+        address.touch()  # which a daemon that ends in order takes away
+    assert seen == [False, False, True, False]

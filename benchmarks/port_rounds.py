@@ -63,7 +63,7 @@ class Partner:
         )
         self.ports.listen(self._answer)
         self._done = threading.Event()
-        self._player = threading.Thread(target=self._play)
+        self._player = threading.Thread(target=self._play, daemon=True)
 
     def whole(self) -> bool:
         """Whether all four are said to be connected."""

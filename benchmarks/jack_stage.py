@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fakes.jack import JackServer, start_jack, stop_jack
 
 from plugin_bridge.ports.held import Held
-from plugin_bridge.ports.turns import SHARE, ClientThreads
+from plugin_bridge.ports.turns import SHARE, ClientThreads, sleeps
 
 ANSWER_SECONDS = 6.0
 """How long a server that lives may take: it buries a client that was killed for three to five."""
@@ -32,6 +32,7 @@ ECHOES = 64
 _DEVICE = """
 import signal, sys, time, rtmidi
 kind, name = sys.argv[1:]
+began = time.monotonic()
 port = (rtmidi.MidiOut if kind == "keys" else rtmidi.MidiIn)(rtmidi.API_UNIX_JACK, name=name)
 port.open_virtual_port(name)
 going = True
@@ -41,7 +42,7 @@ def stop(*_):
     going = False
 
 signal.signal(signal.SIGTERM, stop)
-print("ready", flush=True)
+print("ready", time.monotonic() - began, flush=True)
 pitch = 0
 while going:
     if kind == "keys":
@@ -64,25 +65,29 @@ port.delete()
 
 class Device:
     """A keyboard or a synthesizer in a process of its own. TimeoutError when it does not come up. `held`
-    follows what a synthesizer gets."""
+    follows what a synthesizer gets. `began`: seconds until JACK had made its client and port."""
 
     def __init__(self, kind: str, name: str, held: Held) -> None:
         self._held = held
-        self.echoed_at = 0.0
+        self.echoed_at = self.began = 0.0
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _DEVICE, kind, name],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         self._ready = threading.Event()
+        self._called = ClientThreads(())
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         if not self._ready.wait(ANSWER_SECONDS):
             self.leave()
             raise TimeoutError(name)
+        own = self._process.pid
+        self._called = ClientThreads(set(threads_of(own)) - {own}, Path(f"/proc/{own}/task"))
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        if self._process.stdout.readline():
+        if words := self._process.stdout.readline().split():
+            self.began = float(words[1])
             self._ready.set()
         for line in self._process.stdout:
             message = bytes.fromhex(line)
@@ -91,9 +96,8 @@ class Device:
                 self.echoed_at = time.monotonic()
 
     def turns(self) -> tuple[int, int]:
-        """How often its own thread, and those of libjack's, have run so far."""
-        own, *jack = threads_of(self._process.pid)
-        return _turns(self._process.pid, [own]), _turns(self._process.pid, jack)
+        """How often its own thread has run so far, and how often JACK has called it."""
+        return _turns(self._process.pid, [self._process.pid]), self._called.turns() or 0
 
     def leave(self) -> bool:
         """Its port vanishes, in the middle of its notes, as that of a device whose plug is pulled; whether it
@@ -113,11 +117,13 @@ class Device:
 
 
 class Stage:
-    """The server, and the devices on it. `begun_anew` counts what had to be, and why."""
+    """The server, and the devices on it. `begun_anew` counts what had to be, and why; `began` has how long
+    JACK took for each device's client."""
 
     def __init__(self, name: str, log: Path, *, waits: bool) -> None:
         self._name, self._log, self._waits = name, log, waits
         self.begun_anew: Counter[str] = Counter()
+        self.began: list[float] = []
         self.synth_held = Held()
         self.devices: dict[str, Device] = {}
         self._server: JackServer | None = None
@@ -145,6 +151,7 @@ class Stage:
             held = self.synth_held if each == "synth" else Held()
             try:
                 self.devices[each] = Device(each, f"Rounds {each.title()}", held)
+                self.began.append(round(self.devices[each].began, 2))
             except TimeoutError:
                 if self._answers():
                     self.begun_anew[f"{each}: did not come up"] += 1
@@ -230,4 +237,4 @@ def handles_of(process: int) -> int:
 
 def _turns(process: int, threads: list[int]) -> int:
     """How often the busiest of these threads has slept so far."""
-    return ClientThreads(threads, Path(f"/proc/{process}/task")).turns() or 0
+    return max((sleeps(Path(f"/proc/{process}/task/{each}")) for each in threads), default=0)

@@ -33,7 +33,7 @@ from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.kept_patchbay import KeptPatchbay
 from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
-from plugin_bridge.ports.port_system import RtmidiSystem
+from plugin_bridge.ports.rtmidi_system import RtmidiSystem
 
 _ECHO = """
 import socket, sys

@@ -10,7 +10,11 @@ on to the synthesizer. Judged is what the synthesizer got and what the partner h
 a hung note. Leaks are counted in this process, and in each keeper from its first round to its last.
 
 Judged are our ports, and not jackd or the devices: what of those stands still when no note passes is begun
-anew (see `jack_stage`), the clock with it; how often and why is told. Exit status 1 when anything failed.
+anew (see `jack_stage`), the clock with it; how often and why is told. A call of libjack's returns when jackd
+has answered it, which takes seconds on a machine with more to do than it can. So a round is told apart in
+`jack_stalled`, with how long it took and how much of that our ports spent in such calls, when it was later
+than 2 s and would not have been without them; `devices_began_s` says what the same calls cost the devices,
+which are plain clients of RtMidi's in processes of their own. Exit status 1 when anything else failed.
 
 `--waits`: a server that waits for its clients in each cycle (`jackd -S`). `--busy`: so many processes that
 want a core each, all the while.
@@ -20,8 +24,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,7 +63,7 @@ class Partner:
         )
         self.ports.listen(self._answer)
         self._done = threading.Event()
-        self._player = threading.Thread(target=self._play)
+        self._player = threading.Thread(target=self._play, daemon=True)
 
     def whole(self) -> bool:
         """Whether all four are said to be connected."""
@@ -84,6 +90,26 @@ class Partner:
             self.ports.send(bytes((0x90, pitch, 64)))
             self._done.wait(0.02)
             self.ports.send(bytes((0x80, pitch, 64)))
+
+
+class InJack(logging.Handler):
+    """How long our ports have spent in calls of libjack's that took long, as their log says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[float, float]] = []  # when, and how long
+        logging.getLogger("plugin_bridge.ports").setLevel(logging.INFO)
+        logging.getLogger("plugin_bridge.ports.rtmidi_system").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of the log."""
+        took = re.match(r"the MIDI system took ([0-9.]+) s", record.getMessage())
+        if took is not None:
+            self.rows.append((time.monotonic(), float(took[1])))
+
+    def since(self, began: float) -> float:
+        """Seconds in such calls since then."""
+        return sum(min(seconds, when - began) for when, seconds in self.rows if when > began)
 
 
 class Leaks:
@@ -140,8 +166,9 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, Any]:
     """All the rounds."""
     for each in ("keys", "synth"):
         stage.add(each)
-    partner, leaks = Partner(), Leaks()
+    partner, leaks, in_jack = Partner(), Leaks(), InJack()
     times: list[float] = []
+    stalled: list[dict[str, float | str]] = []
     counts: Counter[str] = Counter()
     keepers = set()
     with partner.ports:
@@ -158,7 +185,10 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, Any]:
                 print(f"round {number} ({what}): {partner.ports.view()}", file=sys.stderr)
                 break
             if took > SOON:
-                print(f"round {number} ({what}): {took:.2f} s", file=sys.stderr)
+                jacks = in_jack.since(time.monotonic() - took)
+                print(f"round {number} ({what}): {took:.2f} s, {jacks:.2f} in libjack", file=sys.stderr)
+                if took - jacks <= SOON:
+                    stalled.append({"what": what, "took": round(took, 2), "in_jack": round(jacks, 2)})
             times.append(took)
             keepers.add(partner.ports.process)
         time.sleep(SETTLE_SECONDS)
@@ -172,10 +202,13 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, Any]:
         "rounds": rounds, "reconnected": len(times), "of_each": dict(counts),
         "median_s": round(ordered[len(ordered) // 2], 3) if times else None,
         "slowest_s": round(ordered[-1], 3) if times else None,
-        "later_than_2_s": sum(took > SOON for took in times),
+        "later_than_2_s": sum(took > SOON for took in times) - len(stalled), "jack_stalled": stalled,
+        "devices_began_s": {
+            "median": round(sorted(stage.began)[len(stage.began) // 2], 2), "slowest": max(stage.began),
+        },
         "hung_notes": sum(hung.values()), "hung_at": hung,
         "leaked_threads": leaks.more(0), "leaked_handles": leaks.more(1),
-        "keepers": len(keepers), "begun_anew": dict(stage.begun_anew),
+        "keepers": len(keepers), "begun_anew": dict(stage.begun_anew), "load": os.getloadavg()[0],
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,15 @@ def register(commands: click.Group) -> None:
 def daemon() -> None:
     """Be the bridge in the background: ports, duet, control and page, until told to end."""
     from plugin_bridge.daemon.folders import user_folders
-    from plugin_bridge.daemon.process import run_daemon
+    from plugin_bridge.ports.priority import hurried
 
-    run_daemon(user_folders(), click.echo)
+    folders = user_folders()
+    with ExitStack() as starting:
+        if folders.address_file.exists():  # the last one did not end in order: somebody waits for notes
+            starting.enter_context(hurried())
+        from plugin_bridge.daemon.process import run_daemon  # a third of what the start takes
+
+        run_daemon(folders, click.echo, started=starting.close)
 
 
 @click.command()

@@ -28,6 +28,7 @@ from plugin_bridge.daemon.token import make_token
 from plugin_bridge.duet.stopping import stopped_by_signals
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.keeper_meeting import meeting_name
 from plugin_bridge.ports.kept_patchbay import KeptPatchbay
 from plugin_bridge.ports.patch_view import Patches
 from plugin_bridge.ports.patchbay import Patchbay
@@ -112,7 +113,7 @@ class Daemon:
             stack.callback(stop_logging)
         names = config.get("ports", "input"), config.get("ports", "output")
         patchbay: Patches = (
-            KeptPatchbay(*names, connections, _transport(config))
+            KeptPatchbay(*names, connections, _transport(config), meeting=meeting_name(folders.state))
             if self._system is None
             else Patchbay(self._system, *names, connections)
         )
@@ -120,20 +121,12 @@ class Daemon:
         self._open_rest(stack, config, patchbay)
 
     def _open_rest(self, stack: ExitStack, config: Config, patchbay: Patches) -> None:
-        """The duet and the API. What they need is loaded here, while the port keeper opens the ports: after
-        a failure it is half a second less until the partner plays again."""
-        from plugin_bridge.daemon.api import make_app
+        """The duet, and the API after it. What they need is loaded here, while the port keeper opens the
+        ports: after a failure it is half a second less until the partner plays again."""
         from plugin_bridge.daemon.bridge import Bridge
-        from plugin_bridge.daemon.control import Control
-        from plugin_bridge.daemon.page_files import page_files
-        from plugin_bridge.daemon.server import Server, bind, hosts_of
         from plugin_bridge.duet.knobs import Knobs
 
         folders = self.folders
-        token = make_token(folders.token_file)
-        listening = bind(config.get("api", "port"))
-        stack.callback(listening.close)
-        port = listening.getsockname()[1]
         takes = (
             Path(config.get("takes", "folder")).expanduser()
             if config.get("takes", "folder")
@@ -142,6 +135,23 @@ class Daemon:
         self.bridge = Bridge(config, patchbay, takes, knobs=Knobs(folders.knobs_file))
         stack.callback(self.bridge.stop)
         self.bridge.start()
+        self._open_api(stack, config, patchbay)
+        self._watched = (
+            Watched(folders.config_file, read_config, self.bridge.apply),
+            Watched(folders.connections_file, read_connections, patchbay.follow),
+        )
+
+    def _open_api(self, stack: ExitStack, config: Config, patchbay: Patches) -> None:
+        from plugin_bridge.daemon.api import make_app
+        from plugin_bridge.daemon.control import Control
+        from plugin_bridge.daemon.page_files import page_files
+        from plugin_bridge.daemon.server import Server, bind, hosts_of
+
+        folders = self.folders
+        token = make_token(folders.token_file)
+        listening = bind(config.get("api", "port"))
+        stack.callback(listening.close)
+        port = listening.getsockname()[1]
         self.control = Control(self.bridge, patchbay, folders.connections_file)
         self.server = Server(make_app(self.control, hosts_of(port), token, page_files()), listening)
         self.server.start()
@@ -150,19 +160,18 @@ class Daemon:
         self.address = Address(os.getpid(), port)
         write_address(self.address, folders.address_file)
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))
-        self._watched = (
-            Watched(folders.config_file, read_config, self.bridge.apply),
-            Watched(folders.connections_file, read_connections, patchbay.follow),
-        )
 
 
-def run_daemon(folders: Folders, tell: Callable[[str], None]) -> None:
-    """Be the daemon until a signal ends it. `tell` gets one line when it is ready."""
+def run_daemon(
+    folders: Folders, tell: Callable[[str], None], started: Callable[[], None] = lambda: None
+) -> None:
+    """Be the daemon until a signal ends it. When it is ready, `started` is called and `tell` gets a line."""
     began = time.monotonic()
     supervisor = Supervisor()
     stop = threading.Event()
     with stopped_by_signals(stop.set):
         with Daemon(folders) as daemon:
+            started()
             ready = time.monotonic() - began
             logger.info(
                 "ready in %.2f s at %s", ready, daemon.address.url, extra={"ready_s": round(ready, 3)}

@@ -16,6 +16,8 @@ from plugin_bridge.ports.connections import Connections
 from plugin_bridge.ports.patch_view import PatchView, PortView
 
 LARGEST = 2**20
+SPEECH = 2
+"""What is said here, and how; a keeper of another release that says it differently is not taken over."""
 _HEAD = struct.Struct("<BI")
 _TIME = struct.Struct("<d")
 
@@ -33,6 +35,10 @@ class Kind(IntEnum):
     """From the keeper, again and again: it does not hang."""
     LOG = 5
     """From the keeper: a line for the log, as [level, logger, text]."""
+    HELLO = 6
+    """To a keeper that another daemon started, at first: what it is to be like; see `keeper_words`."""
+    END = 7
+    """To the keeper: close the ports and end. Without it a line that ends means that the daemon has died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,11 @@ def value_frame(kind: Kind, value: Any = None) -> bytes:
     """The frame of any other kind."""
     body = json.dumps(value).encode()
     return _HEAD.pack(kind, len(body)) + body
+
+
+def keeper_words(transport: str, input_name: str, output_name: str) -> list[Any]:
+    """A HELLO frame's value: the transport ("any" or one), and the names of the virtual ports."""
+    return [SPEECH, transport, input_name, output_name]
 
 
 def connections_from(value: Any) -> Connections:

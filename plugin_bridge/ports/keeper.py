@@ -3,8 +3,10 @@
 A client of JACK's that is killed holds up its server for seconds, and a server that ends freezes its clients
 inside libjack now and then, with Python's lock held. So the ports live here, where little else can fail:
 
-- The daemon goes, however it goes: the keeper reads the end of its socket, ends every note it knows, closes
-  its ports in good order and ends.
+- The daemon dies: the keeper reads the end of its socket, and ends every note it knows. It keeps its ports
+  for the daemon that is started next (see `keeper_meeting`): what is connected to them stays connected, and
+  the duet waits for nothing that JACK does. When none comes, or the daemon said that it ends, it closes them
+  in good order and ends.
 - The JACK server goes: the daemon, which watches its process, kills the keeper and starts another one.
   (Where it cannot, the keeper ends itself at its next look, without another call of libjack's.)
 - The keeper freezes: the daemon hears nothing of it and kills it. When the daemon has gone too, a thread
@@ -30,10 +32,19 @@ from pathlib import Path
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.connections import Connections
-from plugin_bridge.ports.frames import Frame, Kind, connections_from, value_frame, view_value
+from plugin_bridge.ports.frames import (
+    Frame,
+    Kind,
+    connections_from,
+    keeper_words,
+    value_frame,
+    view_value,
+)
+from plugin_bridge.ports.keeper_meeting import Meeting
 from plugin_bridge.ports.patchbay import Patchbay
-from plugin_bridge.ports.port_system import PortSystem, RtmidiSystem
+from plugin_bridge.ports.port_system import PortSystem
 from plugin_bridge.ports.priority import ask_for_realtime
+from plugin_bridge.ports.rtmidi_system import RtmidiSystem
 from plugin_bridge.ports.transport import Transport
 
 logger = logging.getLogger("plugin_bridge.ports.keeper")  # the module runs as __main__
@@ -42,32 +53,61 @@ ALIVE_SECONDS = 1.0
 """How often a sign of life is sent."""
 ALONE_SECONDS = 12.0
 """After this long without one the keeper ends itself. The daemon is sooner, while there is one."""
+ORPHAN_SECONDS = 15.0
+"""How long a keeper whose daemon has died waits for another, which a slow machine takes its time to start."""
 _CHOICES: dict[str, Transport] = {"alsa": "alsa", "jack": "jack"}
+
+
+class Line:
+    """The line to whichever daemon there is. What is said while there is none is dropped."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        self.channel.send(frame)
+
+    def send_midi(self, message: bytes, time: float) -> None:
+        """Send a message and its time in seconds."""
+        self.channel.send_midi(message, time)
 
 
 class _Told(logging.Handler):
     """Log lines for the daemon's log."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, line: Line) -> None:
         super().__init__()
-        self._channel = channel
+        self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
-        line = [record.levelno, record.name, self.format(record)]
-        self._channel.send(value_frame(Kind.LOG, line))
+        told = [record.levelno, record.name, self.format(record)]
+        self._line.send(value_frame(Kind.LOG, told))
 
 
-def keep(channel: Channel, system: PortSystem, input_name: str, output_name: str) -> None:
-    """Hold ports of these names until the daemon has gone. Does not return when the MIDI system ends."""
+def keep(line: Line, system: PortSystem, words: tuple[str, str, str], meeting: Meeting) -> None:
+    """Hold ports until they are not wanted any more. `words`: the transport, the names of input and output.
+    Does not return when the MIDI system ends."""
+    _, input_name, output_name = words
     patchbay = Patchbay(
         system, input_name, output_name, Connections(),
-        changed=lambda: channel.send(value_frame(Kind.VIEW, view_value(patchbay.view()))),
-        ended=_leave,
+        changed=lambda: line.send(_view(patchbay)), ended=_leave,
     )  # fmt: skip
-    patchbay.listen(channel.send_midi)
+    patchbay.listen(line.send_midi)
+    ask_for_realtime()
     with patchbay:
-        _serve(channel, patchbay)
+        while _serve(line.channel, patchbay, words):
+            patchbay.let_go()
+            line.channel.close()
+            channel = _another(meeting)
+            if channel is None:
+                return
+            line.channel = channel
+
+
+def _view(patchbay: Patchbay) -> bytes:
+    return value_frame(Kind.VIEW, view_value(patchbay.view()))
 
 
 def _leave() -> None:
@@ -75,23 +115,39 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _serve(channel: Channel, patchbay: Patchbay) -> None:
-    ask_for_realtime()
+def _serve(channel: Channel, patchbay: Patchbay, words: tuple[str, str, str]) -> bool:
+    """Do what the daemon says; whether it has died. If not, it wants these ports no more."""
     alive_at = now()
     while (frames := channel.receive(max(alive_at - now(), 0.0))) is not None:
         for frame in frames:
-            _obey(frame, patchbay)
+            if frame.kind is Kind.END or (frame.kind is Kind.HELLO and frame.value != keeper_words(*words)):
+                return False
+            _obey(frame, channel, patchbay)
         if now() >= alive_at:
             alive_at = now() + ALIVE_SECONDS
             channel.send(value_frame(Kind.ALIVE))
             faulthandler.dump_traceback_later(ALONE_SECONDS, exit=True)
+    return True
 
 
-def _obey(frame: Frame, patchbay: Patchbay) -> None:
+def _obey(frame: Frame, channel: Channel, patchbay: Patchbay) -> None:
     if frame.kind is Kind.MIDI:
         patchbay.send(frame.midi[0])
     elif frame.kind is Kind.FOLLOW:
         patchbay.follow(connections_from(frame.value))
+    elif frame.kind is Kind.HELLO:
+        channel.send(_view(patchbay))
+
+
+def _another(meeting: Meeting) -> Channel | None:
+    """The line to the daemon that is started next; None where none comes."""
+    until = now() + ORPHAN_SECONDS
+    while meeting.possible and now() < until:
+        faulthandler.dump_traceback_later(ALONE_SECONDS, exit=True)
+        line = meeting.wait(ALIVE_SECONDS)
+        if line is not None:
+            return Channel(line)
+    return None
 
 
 def our_end(handed: str) -> socket.socket:
@@ -102,17 +158,25 @@ def our_end(handed: str) -> socket.socket:
     return socket.socket(fileno=int(handed))
 
 
-def run(words: list[str], system_of: Callable[[Transport | None], PortSystem] = RtmidiSystem) -> None:
-    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output.
-    `system_of` makes the MIDI system of a transport."""
+def _machines_own(transport: Transport | None, names: tuple[str, str]) -> PortSystem:
+    return RtmidiSystem(transport, names=names)
+
+
+def run(
+    words: list[str], system_of: Callable[[Transport | None, tuple[str, str]], PortSystem] = _machines_own
+) -> None:
+    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output, and
+    the name under which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system
+    of a transport for these names."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
-    handed, transport, input_name, output_name = words
-    channel = Channel(our_end(handed))
-    logging.basicConfig(handlers=[_Told(channel)], level=logging.INFO, format="%(message)s")
-    keep(channel, system_of(_CHOICES.get(transport)), input_name, output_name)
+    handed, transport, input_name, output_name, meeting = words
+    line = Line(Channel(our_end(handed)))
+    logging.basicConfig(handlers=[_Told(line)], level=logging.INFO, format="%(message)s")
+    system = system_of(_CHOICES.get(transport), (input_name, output_name))
+    keep(line, system, (transport, input_name, output_name), Meeting(meeting))
     os._exit(0)  # at once: the next keeper's ports have the same names
 
 

@@ -1,5 +1,5 @@
-"""A port keeper's process as the daemon has it: started, listened to, and ended when it hangs or its JACK
-server has gone.
+"""A port keeper's process as the daemon has it: started, or taken over from a daemon that has died; listened
+to, and ended when it hangs or its JACK server has gone.
 
 Threads: all belongs to one, but for what `Channel` allows to others.
 """
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import Clock
-from plugin_bridge.ports.frames import Frame
+from plugin_bridge.ports.frames import Frame, Kind, keeper_words, value_frame
 from plugin_bridge.ports.jack_watch import JackWatch
+from plugin_bridge.ports.keeper_meeting import LeftProcess, left_keeper
 from plugin_bridge.ports.patch_view import PatchView
 
 HANGING_SECONDS = 8.0
@@ -29,18 +30,24 @@ ENDING_SECONDS = 1.0
 
 class KeeperProcess:
     """A keeper's process, our end of its channel, and a watch on its JACK server. OSError when it cannot be
-    started. A keeper lives no longer than its server, so that one watch is enough."""
+    started. A keeper lives no longer than its server, so that one watch is enough.
 
-    def __init__(self, command: Sequence[str], words: Sequence[str], clock: Clock) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            self.process = _start(command, words, theirs)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.channel = Channel(ours)
+    `words`: the transport, and the names of input and output. `meeting` is where a keeper may wait that has
+    lost its daemon."""
+
+    def __init__(
+        self, command: Sequence[str], words: tuple[str, str, str], meeting: str, clock: Clock
+    ) -> None:
+        left = left_keeper(meeting)
+        self.process: subprocess.Popen[bytes] | LeftProcess
+        if left is None:
+            ours, self.process = _begin(command, (*words, meeting))
+            self.channel = Channel(ours)
+        else:
+            ours, self.process = left
+            self.channel = Channel(ours)
+            self.channel.send(value_frame(Kind.HELLO, keeper_words(*words)))
+        self.taken_over = left is not None
         self.view: PatchView | None = None
         self.alive_at = clock()
         self.quiet = False
@@ -74,23 +81,50 @@ class KeeperProcess:
     @property
     def followed_its_server(self) -> bool:
         """Whether it came up and has ended in good order, or with its JACK server: no failure of its own."""
-        return self.view is not None and (self.process.returncode == 0 or self._server_gone)
+        return self.view is not None and (self._server_gone or (not self._how and not self._status()))
 
     def end(self) -> str:
         """Make sure that it has ended, and give back what it took; how it ended, in words."""
-        try:
-            self.process.wait(ENDING_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self._ended(ENDING_SECONDS):
             self._kill("it did not end and was killed")
         self.channel.close()
         if self._watch is not None:
             self._watch.close()
-        return self._how or f"it ended with {self.process.returncode}"
+        if isinstance(self.process, LeftProcess):
+            self.process.close()
+        return self._how or f"it ended with {self._status()}"
+
+    def finish(self) -> None:
+        """Have it close its ports in good order, and end. What was sent still arrives."""
+        self.channel.send(value_frame(Kind.END))
+        self.channel.finish()
+
+    def _status(self) -> int:
+        """How it ended. Of one that was taken over only its own daemon was told."""
+        return 0 if isinstance(self.process, LeftProcess) else self.process.returncode
+
+    def _ended(self, seconds: float | None) -> bool:
+        try:
+            return self.process.wait(seconds) is not False
+        except subprocess.TimeoutExpired:
+            return False
 
     def _kill(self, how: str) -> None:
         self._how = how
         self.process.kill()
-        self.process.wait()
+        self._ended(None)
+
+
+def _begin(command: Sequence[str], words: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a keeper: our end of the line to it, and its process."""
+    ours, theirs = socket.socketpair()
+    try:
+        return ours, _start(command, words, theirs)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def _start(command: Sequence[str], words: Sequence[str], theirs: socket.socket) -> subprocess.Popen[bytes]:

@@ -2,7 +2,8 @@
 ends, fails or hangs. To a session this is a pair of ports that is never lost.
 
 When a keeper is lost, the notes and pedals that the player held are ended for the session; the next one
-sweeps every output that it opens, and connects by the same patterns. What is sent meanwhile is dropped.
+sweeps every output that it opens, and connects by the same patterns. What is sent meanwhile is dropped. A
+keeper that a daemon left behind which has died is taken over, with its ports.
 
 Threads: one, which starts keepers, reads what they say, calls the callback, and sleeps while nobody says
 anything. All public methods may be called from any thread and wait for nothing; `close` joins the thread.
@@ -40,7 +41,8 @@ KEEPER = (sys.executable, "-P", "-m", "plugin_bridge.ports.keeper")
 
 class KeptPatchbay:
     """See the module, and `Patches` for the contract. Nothing is opened until `start`, or the `with`
-    statement. `wanted` is the transport to use; None: what there is."""
+    statement. `wanted` is the transport to use; None: what there is. `meeting` is where a keeper waits whose
+    daemon has died (see `keeper_meeting`)."""
 
     def __init__(
         self,
@@ -49,12 +51,13 @@ class KeptPatchbay:
         connections: Connections = Connections(),  # noqa: B008 - immutable
         wanted: Transport | None = None,
         *,
+        meeting: str = "",
         command: Sequence[str] = KEEPER,
         clock: Clock = now,
     ) -> None:
         self.input_name, self.output_name = input_name, output_name
         self._words = (wanted or "any", input_name, output_name)
-        self._command, self._clock = command, clock
+        self._command, self._meeting, self._clock = command, meeting, clock
         self._connections = connections
         self._deliver = Delivery(input_name)
         self._keeper: KeeperProcess | None = None
@@ -129,7 +132,7 @@ class KeptPatchbay:
             self._closing.set()
             self._deliver.callback = None
             if self._keeper is not None:
-                self._keeper.channel.finish()
+                self._keeper.finish()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -163,14 +166,16 @@ class KeptPatchbay:
     def _one_keeper(self) -> tuple[bool, str]:
         """One keeper's life: whether it ended in order, and how."""
         try:
-            keeper = KeeperProcess(self._command, self._words, self._clock)
+            keeper = KeeperProcess(self._command, self._words, self._meeting, self._clock)
         except OSError as error:
             return False, f"it cannot be started: {error}"
+        if keeper.taken_over:
+            logger.info("the ports of a daemon that has died are taken over")
         with self._lock:
             self._keeper = keeper
             self._tell_connections(keeper)
             if self._closing.is_set():
-                keeper.channel.finish()
+                keeper.finish()
         try:
             self._listen_to(keeper)
         finally:

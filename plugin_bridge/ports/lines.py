@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 
 SWEEPS = 3
 """How often an output that came is swept, a look apart: a JACK server that overruns loses all of a cycle."""
-LEAVING_SECONDS = 0.01
-"""How long what was sent last is given to leave, with the system's next cycle, before its port is closed."""
+LEAVING_SECONDS, LEAVING_LOOKS = 0.01, 20
+"""How long what was sent last is given to leave, with the system's next cycle, before its port is closed; and
+how often at most, where its turn does not come."""
+LEAVING_SWEEPS = 2
+"""How often more what ends is said then, each time in another cycle: see `SWEEPS`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +115,14 @@ class Lines:
                 with self._sending:
                     self._sweep(line)
 
+    def let_go(self) -> None:
+        """End what sounds on every output, and sweep them all once more."""
+        with self._sending:
+            for line in self._lines["output"]:
+                for message in line.held.end():
+                    self._put(line, message)
+                line.sweeps = 0
+
     def take_out(self, lost: Sequence[Line]) -> None:
         """End what `lost` held. Once this returns, nobody uses them any more."""
         with self._reading:
@@ -126,11 +137,12 @@ class Lines:
             for line in outputs:
                 for message in line.held.end():
                     self._put(line, message)
-        time.sleep(LEAVING_SECONDS)
-        with self._sending:
-            for line in outputs:  # once more, in another cycle; see SWEEPS
-                self._sweep(line)
-        time.sleep(LEAVING_SECONDS)
+        for _ in range(LEAVING_SWEEPS):
+            _let_leave(outputs)
+            with self._sending:
+                for line in outputs:
+                    self._sweep(line)
+        _let_leave(outputs)
 
     def _sweep(self, line: Line) -> None:
         """End what an earlier life left sounding, and nothing that sounds by this one; under `_sending`."""
@@ -163,3 +175,12 @@ class Lines:
             logger.warning("MIDI output %r refused a message: %s", line.key.name, error)
         else:
             line.held.follow(message)
+
+
+def _let_leave(outputs: Sequence[Line]) -> None:
+    """Wait until each had its turn, as far as that shows; a broken one may have none."""
+    before = {line: line.port.turns() for line in outputs if not line.broken}
+    for _ in range(LEAVING_LOOKS):
+        time.sleep(LEAVING_SECONDS)
+        if all(turns is None or line.port.turns() != turns for line, turns in before.items()):
+            return

@@ -38,7 +38,7 @@ from plugin_bridge.ports.delivery import Delivery
 from plugin_bridge.ports.lines import Line, Lines
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
 from plugin_bridge.ports.port_system import LOCAL_NAME, PortSystem, Present
-from plugin_bridge.ports.priority import ask_for_realtime
+from plugin_bridge.ports.priority import ask_for_favour, ask_for_realtime
 from plugin_bridge.ports.problems import Problems
 from plugin_bridge.ports.rtmidi_objects import Virtual
 from plugin_bridge.ports.transport import Transport
@@ -85,7 +85,7 @@ class Patchbay:
         self._last_traffic = clock()
         self._look = threading.Event()
         self._lines = Lines(clock, broke=self._look.set)
-        self._turns: Turns[Line] = Turns()
+        self._turns: Turns[Line] = Turns(same=lambda line: (line.direction, line.key))
         self._closing = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 
@@ -130,6 +130,12 @@ class Patchbay:
         self._last_traffic = self._clock()
         if not self._system.gone():  # a libjack client without its server would block for ever
             self._lines.send(message)
+
+    def let_go(self) -> None:
+        """End all that sounds: who sent it has gone."""
+        if not self._system.gone():
+            self._lines.let_go()
+            self._look.set()
 
     def stats(self) -> PortStats:
         """Counts so far."""
@@ -191,6 +197,7 @@ class Patchbay:
     # the looker's thread
 
     def _look_on(self) -> None:
+        ask_for_favour()  # who waits for a port that came back waits for this
         while not self._closing.is_set():
             if self._system_ended():
                 self._ended()
@@ -210,6 +217,7 @@ class Patchbay:
             self._look.clear()
         if not self._system_ended():
             self._drop(self._lines.all())
+            self._system.close()
 
     def _system_ended(self) -> bool:
         return self._found and self._system.gone()
@@ -277,7 +285,9 @@ class Patchbay:
         if not lost:
             return
         self._lines.take_out(lost)
-        self._system.free([line.port for line in lost])
+        again = not self._closing.is_set()
+        self._system.free([line.port for line in lost if not line.broken], again=again)
+        self._system.free([line.port for line in lost if line.broken])
         for line in lost:
             logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1

@@ -3,7 +3,8 @@
 On Linux the limits `rtprio` and `nice`, which audio users have. Python has one lock, and who sends waits for
 whoever holds it: were a thread that often holds it put aside for another program's sake, notes would leave
 late by as long as that takes. So all that play are real-time threads: those that send and receive, which
-sleep but for a few microseconds an event, and below them the one that plans. What they start is none.
+sleep but for a few microseconds an event, and below them the one that plans. What they start is none. Whoever
+waits for a duet to go on that has broken off waits for a second's work: that, too, goes first.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
 
 REALTIME, PLANNING = 5, 1
 """Of SCHED_FIFO and SCHED_RR: below what audio servers use, above everything ordinary."""
@@ -35,3 +37,23 @@ def ask_for_favour() -> None:
     except OSError:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FAVOURED)
+
+
+@contextlib.contextmanager
+def hurried() -> Iterator[None]:
+    """Let the calling thread, which computes, run before ordinary ones until the end of the block. What it
+    starts is ordinary."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    try:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PLANNING))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, *before)

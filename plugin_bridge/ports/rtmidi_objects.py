@@ -59,6 +59,9 @@ class ErrorLog:
         else:
             self._texts.append(text)
 
+    def forget(self) -> None:
+        self._texts.clear()
+
     def raise_for(self, what: str) -> None:
         if self._texts:
             text, self._texts = self._texts[0], []

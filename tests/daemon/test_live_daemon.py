@@ -94,17 +94,23 @@ def test_killed_in_the_middle_of_a_note_its_notes_end_and_the_duet_goes_on(
         while stage.sounding() == 0:
             time.sleep(0.001)
         assert supervisor.process is not None
+        main = supervisor.process.pid
+        keeper = set(members(main)) - {main}
         supervisor.process.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         supervisor.wait_ready(2)
         back = wait_for_notes(stage, supervisor.ready[1], 1, 30.0)
         wait_for_sweep(stage, killed)
+        assert len(keeper) == 1
+        assert set(members(main)) == keeper  # its ports are still there, and what is connected to them
+        assert members(supervisor.process.pid) == [supervisor.process.pid]  # and there is no second one
         assert supervisor.started[1] - killed < 5.0
         assert back > supervisor.ready[1]
         deadline = time.monotonic() + 5
         while supervisor.signs_of_life == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert supervisor.signs_of_life > 0
+    assert not members(main)
     time.sleep(0.3)
     assert stage.sounding() == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,16 +10,20 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from plugin_bridge.daemon.folders import HOME_VARIABLE, make_private, user_folders
+from plugin_bridge.cli import commands
+from plugin_bridge.daemon import process
+from plugin_bridge.daemon.folders import HOME_VARIABLE, Folders, make_private, user_folders
 from plugin_bridge.daemon.lock import InstanceLock
 from plugin_bridge.daemon.logs import for_people, last_lines, start_logging, stop_logging
 from plugin_bridge.daemon.notify import Supervisor
 from plugin_bridge.errors import BridgeError
+from plugin_bridge.ports import priority
 
 logger = logging.getLogger("plugin_bridge.daemon.test")
 
@@ -127,3 +132,31 @@ def test_without_a_supervisor_nothing_is_told(environment: dict[str, str]) -> No
 
 def test_a_supervisor_that_has_gone_stops_nothing(tmp_path: Path) -> None:
     Supervisor({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+
+
+def test_only_where_the_last_daemon_died_the_start_goes_before_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurrying: list[bool] = [False]
+    seen: list[bool] = []
+
+    @contextlib.contextmanager
+    def hurried() -> Iterator[None]:
+        hurrying[0] = True
+        yield
+        hurrying[0] = False
+
+    def run_daemon(folders: Folders, tell: object, started: Callable[[], None]) -> None:
+        seen.append(hurrying[0])
+        started()
+        seen.append(hurrying[0])
+
+    monkeypatch.setattr(process, "run_daemon", run_daemon)
+    monkeypatch.setattr(priority, "hurried", hurried)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    address = user_folders().address_file
+    address.parent.mkdir()
+    for _ in range(2):
+        assert CliRunner().invoke(commands, ["daemon"]).exit_code == 0
+        address.touch()  # which a daemon that ends in order takes away
+    assert seen == [False, False, True, False]

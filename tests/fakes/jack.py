@@ -30,19 +30,20 @@ class JackServer:
     log: Path
 
 
-def start_jack(name: str, log: Path, *, waits: bool = True) -> JackServer:
+def start_jack(name: str, log: Path, *, waits: bool = True, realtime: bool = False) -> JackServer:
     """Start a server called `name` and wait until it answers. RuntimeError with its log when it does not.
 
     With `waits` it waits for its clients in each cycle: without that a busy machine loses about one message
-    in a hundred, but with it a client that is killed holds all the others up for five seconds.
+    in a hundred, but with it a client that is killed holds all the others up for five seconds. With
+    `realtime` its threads, and those that it calls, go before all others, which not every system allows.
     """
     program = shutil.which("jackd")
     if program is None:
         raise RuntimeError("jackd is not installed (Debian and Ubuntu: apt-get install jackd2)")
     env = {**os.environ, "JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
     env["JACK_NO_AUDIO_RESERVATION"] = "1"
-    waiting = ["-S"] if waits else []
-    command = [program, "-n", name, "-r", *waiting, "-d", "dummy", "-r", "48000", "-p", "64"]
+    how = ["-R" if realtime else "-r", *(["-S"] if waits else [])]
+    command = [program, "-n", name, *how, "-d", "dummy", "-r", "48000", "-p", "64"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -43,4 +43,5 @@ class EchoingSystem(FakeSystem):
 
 if __name__ == "__main__":
     keeper.ALIVE_SECONDS, keeper.ALONE_SECONDS = 0.1, 1.0
-    keeper.run(sys.argv[2:], lambda _: EchoingSystem(Path(sys.argv[1])))
+    keeper.ORPHAN_SECONDS = float(os.environ.get("ORPHAN_SECONDS", "30"))
+    keeper.run(sys.argv[2:], lambda *_: EchoingSystem(Path(sys.argv[1])))

@@ -91,7 +91,10 @@ class FakeSystem:
             self.open_ports.append(opened)
         return opened
 
-    def free(self, ports: Iterable[OpenPort]) -> None:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def free(self, ports: Iterable[OpenPort], *, again: bool = False) -> None:
         for port in ports:
             assert isinstance(port, FakePort)
             if port.freed:

@@ -1,9 +1,10 @@
 """A supervisor that follows a systemd unit's rules, for machines whose systemd does not run for the user.
 
-Understood are ExecStart, Environment, Type=notify, Restart=on-failure, RestartSec, WatchdogSec and
-TimeoutStopSec; a process that is silent for longer than WatchdogSec is killed, as systemd does. A stop is a
-SIGTERM to every process of the unit (KillMode=control-group; here a process group), also to those that are
-left when the main one has died, and they have gone, or are killed, before it is started again.
+Understood are ExecStart, Environment, Type=notify, Restart=on-failure, RestartSec, WatchdogSec,
+TimeoutStopSec and KillMode; a process that is silent for longer than WatchdogSec is killed, as systemd does.
+With KillMode=process a stop is a SIGTERM to the main process, and what it leaves behind is left. Else
+(control-group; here a process group) it is one to every process of the unit, also to those that are left when
+the main one has died, and they have gone, or are killed, before it is started again.
 
 Threads: one, which reads the notifications and watches the process.
 """
@@ -47,6 +48,7 @@ class FakeSupervisor:
         self._pause = float(service["RestartSec"])
         self._watchdog = float(service["WatchdogSec"])
         self._patience = float(service["TimeoutStopSec"])
+        self._main_only = service.get("KillMode") == "process"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(folder / "notify"))
         self._socket.settimeout(0.02)
@@ -88,7 +90,8 @@ class FakeSupervisor:
                 start_new_session=True,
             )  # fmt: skip
             self._watch(self.process)
-            self._clear(self.process.pid)
+            if not self._main_only:
+                self._clear(self.process.pid)
             if self.process.returncode == 0 or self._stopping.wait(self._pause):
                 return
 
@@ -96,7 +99,10 @@ class FakeSupervisor:
         alive = time.monotonic() + 30.0
         while process.poll() is None:
             if self._stopping.is_set():
-                os.killpg(process.pid, signal.SIGTERM)
+                if self._main_only:
+                    process.terminate()
+                else:
+                    os.killpg(process.pid, signal.SIGTERM)
                 process.wait(self._patience)
                 return
             try:

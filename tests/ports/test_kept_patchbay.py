@@ -23,6 +23,7 @@ from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.connections import Connections
 from plugin_bridge.ports.frames import Kind, midi_frame, value_frame
 from plugin_bridge.ports.held import Held
+from plugin_bridge.ports.keeper_meeting import left_keeper, meeting_name
 from plugin_bridge.ports.kept_patchbay import STARTING, KeptPatchbay
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops and kills processes by signals")
@@ -198,11 +199,11 @@ def test_a_keeper_that_cannot_start_is_tried_again_and_nothing_else_stops(comman
 class Alone:
     """A keeper whose daemon is the test."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, meeting: str = "") -> None:
         self.log = log
         self.ours, theirs = socket.socketpair()
         handle = theirs.fileno()
-        command = [sys.executable, kept_ports.__file__, str(log), str(handle), "any", IN, OUT]
+        command = [sys.executable, kept_ports.__file__, str(log), str(handle), "any", IN, OUT, meeting]
         self.process = subprocess.Popen(command, pass_fds=(handle,), stderr=subprocess.DEVNULL)
         theirs.close()
         wanted = {"listen": ["Keys*"], "play": ["Synth*"]}
@@ -221,6 +222,85 @@ def test_when_the_daemon_dies_in_the_middle_of_a_message_its_notes_end(tmp_path:
     assert ON in alone.got()
     assert not any(message[:2] == b"\x90\x40" for message in alone.got())
     assert sounding(alone.got()) == 0
+
+
+needs_meeting = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a keeper ends with its daemon")
+
+
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[Alone]:
+    """A keeper whose daemon died in the middle of a note, and which waits for another."""
+    alone = Alone(tmp_path / "synth.log", meeting_name(tmp_path))
+    alone.ours.sendall(midi_frame(ON, 0.0))
+    alone.ours.close()
+    assert wait_for(lambda: ON in alone.got() and sounding(alone.got()) == 0)
+    yield alone
+    assert alone.process.wait(20) is not None
+
+
+@needs_meeting
+def test_a_keeper_whose_daemon_has_died_is_taken_over_with_its_ports(orphan: Alone, tmp_path: Path) -> None:
+    played: list[bytes] = []
+    no_other = (sys.executable, "-c", "raise SystemExit(1)")
+    patchbay = KeptPatchbay(IN, OUT, BOTH, meeting=meeting_name(tmp_path), command=no_other)
+    patchbay.listen(lambda message, _: played.append(message))
+    with patchbay:
+        assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
+        assert patchbay.process == orphan.process.pid
+        patchbay.send(ON)
+        assert wait_for(lambda: sounding(orphan.got()) == sounding(played) == 1)
+    assert orphan.process.wait(20) == 0
+    assert sounding(orphan.got()) == 0
+
+
+@needs_meeting
+def test_a_keeper_that_was_left_with_other_ports_makes_room(orphan: Alone, tmp_path: Path) -> None:
+    command = (sys.executable, kept_ports.__file__, str(orphan.log))
+    with KeptPatchbay(IN, "Another Out", BOTH, meeting=meeting_name(tmp_path), command=command) as patchbay:
+        assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
+        assert patchbay.process != orphan.process.pid
+        assert "Another Out" in {port.name for port in patchbay.view().ports}
+        assert orphan.process.wait(20) == 0
+
+
+@needs_meeting
+def test_a_keeper_that_was_left_and_hangs_is_replaced(
+    orphan: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_process, "HANGING_SECONDS", 1.0)
+    os.kill(orphan.process.pid, signal.SIGSTOP)
+    command = (sys.executable, kept_ports.__file__, str(orphan.log))
+    with KeptPatchbay(IN, OUT, BOTH, meeting=meeting_name(tmp_path), command=command) as patchbay:
+        assert orphan.process.wait(20) == -signal.SIGKILL
+        monkeypatch.setattr(keeper_process, "HANGING_SECONDS", 20.0)
+        assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
+
+
+@needs_meeting
+def test_a_keeper_for_which_nobody_comes_ends_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORPHAN_SECONDS", "0.2")
+    alone = Alone(tmp_path / "synth.log", meeting_name(tmp_path))
+    alone.ours.sendall(midi_frame(ON, 0.0))
+    alone.ours.close()
+    assert alone.process.wait(20) == 0
+    assert sounding(alone.got()) == 0
+    assert left_keeper(meeting_name(tmp_path)) is None
+
+
+@needs_meeting
+def test_each_folder_has_a_keeper_of_its_own(orphan: Alone, tmp_path: Path) -> None:
+    assert left_keeper(meeting_name(tmp_path / "another")) is None
+    found = left_keeper(meeting_name(tmp_path))
+    assert found is not None
+    line, process = found
+    assert process.pid == orphan.process.pid
+    assert not process.wait(0)
+    process.kill()
+    assert process.wait(20)
+    process.close()
+    line.close()
 
 
 def test_when_the_daemon_dies_while_the_keeper_is_frozen_the_keeper_ends_by_itself(tmp_path: Path) -> None:

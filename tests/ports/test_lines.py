@@ -66,6 +66,38 @@ def test_what_lost_inputs_held_ends_in_the_next_batch_and_what_outputs_held_at_o
     assert (lines.all(), len(synth.held), lines.fetch()) == ((), 0, [])
 
 
+def test_what_an_output_held_ends_once_more_each_time_that_the_port_had_its_turn(lines: Lines) -> None:
+    """A JACK server that overruns loses all of a cycle."""
+    synth, port = line("output", "Synth:1")
+    lines.add(synth)
+    lines.send(ON)
+    port.sent.clear()
+    said: list[int] = []
+
+    def turns() -> int:
+        said.append(sum(message[:2] == OFF[:2] for message in port.sent))
+        return len(said) // 3  # it takes a few looks
+
+    port.turns = turns  # type: ignore[method-assign]
+    lines.take_out([synth])
+    assert [said.count(times) >= 3 for times in range(1, 4)] == [True] * 3
+
+
+def test_when_the_sender_has_gone_what_sounds_ends_and_all_is_swept_again(lines: Lines) -> None:
+    synth, port = line("output", "Synth:1")
+    lines.add(synth)
+    for _ in range(SWEEPS):
+        lines.sweep()
+    lines.send(ON)
+    port.sent.clear()
+    lines.let_go()
+    assert [message[:2] for message in port.sent] == [OFF[:2]]
+    assert len(synth.held) == 0
+    for _ in range(SWEEPS + 2):
+        lines.sweep()
+    assert port.sent.count(OTHER_OFF) == SWEEPS
+
+
 def test_sysex_goes_to_ports_of_our_name_only(lines: Lines) -> None:
     ours, virtual = line("output", "Plugin Bridge Out", own=True)
     synth, other = line("output", "Synth:1")

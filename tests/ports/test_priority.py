@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from plugin_bridge.ports.priority import ask_for_favour, ask_for_realtime
+from plugin_bridge.ports.priority import ask_for_favour, ask_for_realtime, hurried
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has these policies")
 
@@ -36,3 +36,14 @@ def test_a_thread_and_a_program_that_one_starts_are_ordinary_ones(ask: Callable[
     plays.join()
     assert policies == [os.SCHED_OTHER, os.SCHED_OTHER]
     assert os.sched_getscheduler(0) == os.SCHED_OTHER  # nor is the thread that started it
+
+
+def test_who_is_in_a_hurry_is_an_ordinary_thread_again_afterwards_and_starts_ordinary_ones() -> None:
+    policies: list[int] = []
+    before = os.sched_getscheduler(0)
+    with hurried():
+        starts = threading.Thread(target=lambda: policies.append(os.sched_getscheduler(0)))
+        starts.start()
+        starts.join()
+    assert policies == [os.SCHED_OTHER]
+    assert os.sched_getscheduler(0) == before

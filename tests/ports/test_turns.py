@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 
-from plugin_bridge.ports.turns import ClientThreads, Turns, own_threads
+from plugin_bridge.ports import turns as turns_module
+from plugin_bridge.ports.turns import ClientThreads, Turns, own_threads, sleeps
 
 OFTEN = 300  # turns in 0.4 s, as with periods of 64 frames
 
@@ -67,37 +72,102 @@ def test_no_clients_none_forgotten() -> None:
     assert judged({}, {}, {"keys": 0}) == [set()] * 3
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts how often a thread has slept")
-def test_a_client_is_seen_to_be_called_to_wait_and_to_be_shut_out() -> None:
-    before, playing, ending = own_threads(), threading.Event(), threading.Event()
+def test_where_opening_it_again_does_not_help_it_is_left_alone_for_longer_each_time() -> None:
+    """It waits for a client of another program's, which comes before it in JACK's order."""
+    turns, found, opened = Turns[tuple[str, int]](same=lambda client: client[0]), [], 0
+    for look in range(60):
+        counts = {("keys", opened): 0, ("synth", 0): look * OFTEN}
+        forgotten = turns.forgotten(counts, 100.0 + 0.4 * look)
+        assert forgotten <= {("keys", opened)}
+        if forgotten:
+            found.append(look)
+            opened += 1
+    pauses = [after - before for before, after in pairwise(found)]
+    assert len(pauses) >= 3
+    assert all(after > before for before, after in pairwise(pauses))
+
+
+def test_who_had_a_turn_meanwhile_is_opened_again_as_soon_as_the_first_time() -> None:
+    late, well = {"keys": 0, "synth": OFTEN}, {"keys": OFTEN, "synth": OFTEN}
+    assert judged(late, late, well, late, late) == [set(), {"keys"}, set(), set(), {"keys"}]
+
+
+@pytest.fixture
+def client() -> Iterator[tuple[ClientThreads, dict[str, threading.Event], Callable[[], int]]]:
+    """A client as libjack has it: a thread that sleeps in a futex from turn to turn, here a millisecond, and
+    one that reads news; besides one of somebody else's. The events end the first, and all of them. Last: how
+    often the one that reads was woken."""
+    before = own_threads()
+    ends = {"turns": threading.Event(), "all": threading.Event()}
+    reading, writing = os.pipe()
+    libc, word, pause = ctypes.CDLL(None), ctypes.c_int(0), (ctypes.c_long * 2)(0, 1_000_000)
+    news: list[int] = []
 
     def called() -> None:
-        while playing.is_set():
-            time.sleep(0.001)
-        ending.wait()
+        while not ends["turns"].is_set():
+            libc.syscall(int(turns_module._FUTEX), ctypes.byref(word), 0, 0, pause, None, 0)
 
-    playing.set()
-    threads = [threading.Thread(target=ending.wait), threading.Thread(target=called)]
+    def told() -> None:
+        news.append(threading.get_native_id())
+        while os.read(reading, 1) != b"e":
+            pass
+
+    def count() -> int:
+        os.write(writing, b"n")
+        return sleeps(turns_module._TASKS / str(news[0]))
+
+    threads = [threading.Thread(target=each) for each in (told, ends["all"].wait, called)]
     for each in threads:
         each.start()
-    client = ClientThreads(own_threads() - before)
+    while not news:
+        time.sleep(0.001)
+    yield ClientThreads(own_threads() - before), ends, count
+    for event in ends.values():
+        event.set()
+    os.write(writing, b"e")
+    for each in threads:
+        each.join()
+    os.close(reading)
+    os.close(writing)
 
-    def turns() -> int:
-        count = client.turns()
-        assert count is not None
-        return count
 
-    try:
-        while turns() < 60:
-            time.sleep(0.001)
-        playing.clear()
-        threads[1].join(0.1)
-        waiting = turns()
-        assert turns() == waiting
-    finally:
-        playing.clear()
-        ending.set()
-        for each in threads:
-            each.join()
-    while client.turns() is not None:  # Python's thread ends a moment before the system's
+def known_turns(client: ClientThreads) -> int:
+    while (count := client.turns()) is None:
+        time.sleep(0.001)
+    return count
+
+
+needs_linux = pytest.mark.skipif(
+    sys.platform != "linux" or not turns_module._FUTEX, reason="known of Linux on two processors"
+)
+
+
+@needs_linux
+def test_news_are_no_turns_however_many_there_are(
+    client: tuple[ClientThreads, dict[str, threading.Event], Callable[[], int]],
+) -> None:
+    threads, ends, news = client
+    while news() < 100:
+        time.sleep(0.001)
+    first = known_turns(threads)
+    while known_turns(threads) < first + 30:
+        time.sleep(0.001)
+    assert not threads.shut_out()
+    ends["turns"].set()
+    while threads.turns() is not None:  # it has ended: JACK calls it no more
+        time.sleep(0.001)
+    assert threads.shut_out()
+
+
+@needs_linux
+def test_threads_that_are_not_known_to_be_jacks_say_nothing() -> None:
+    before, ending = own_threads(), threading.Event()
+    thread = threading.Thread(target=ending.wait)
+    thread.start()
+    threads = ClientThreads(own_threads() - before)
+    assert threads.turns() is None
+    assert not threads.shut_out()
+    ending.set()
+    thread.join()
+    while not threads.shut_out():  # Python's thread ends a moment before the system's
         time.sleep(0.001)

@@ -2,7 +2,8 @@
 
 It says when it is ready and that it is alive (sd_notify(3)); a daemon that falls silent for half a minute, or
 ends by a failure, is started again, after a fifth of a second at first and up to half a minute when it keeps
-failing (RestartSteps, from systemd 254 on; older ones stay at that). It is never given up.
+failing (RestartSteps, from systemd 254 on; older ones stay at that). It is never given up. What it leaves
+behind when it dies, the port keeper, lives on for the next one (KillMode).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ RestartSec=0.2
 RestartSteps=5
 RestartMaxDelaySec=30
 WatchdogSec=30
+KillMode=process
 TimeoutStartSec=60
 TimeoutStopSec=15
 NoNewPrivileges=yes

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from plugin_bridge.errors import BridgeError
-from plugin_bridge.ports import port_system
+from plugin_bridge.ports import rtmidi_system
+from plugin_bridge.ports.connections import PortKey
 from plugin_bridge.ports.jack_watch import client_marks
-from plugin_bridge.ports.port_system import RtmidiSystem
 from plugin_bridge.ports.rtmidi_objects import Virtual
+from plugin_bridge.ports.rtmidi_system import RtmidiSystem
 from plugin_bridge.ports.transport import Probes
 
 
@@ -108,8 +109,8 @@ def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
             asked.append("listed")
             return listed
 
-    monkeypatch.setattr(port_system, "client_marks", lambda: dict(marks))
-    monkeypatch.setattr(port_system, "new_port", lambda *_: Scout())
+    monkeypatch.setattr(rtmidi_system, "client_marks", lambda: dict(marks))
+    monkeypatch.setattr(rtmidi_system, "new_port", lambda *_: Scout())
     time = [100.0]
     system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), lambda: time[0])
     assert system.find() is None
@@ -129,6 +130,111 @@ def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     time[0] += 2.0
     system.look()
     assert asked  # a client that was there may have made another port
+
+
+def test_what_lists_the_ports_at_first_becomes_the_virtual_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JACK takes half a second for each client that comes or goes, on a machine where its cycles are late."""
+    made: list[str] = []
+    deleted: list[str] = []
+
+    class Client:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def get_ports(self) -> list[str]:
+            return ["Keys:Keys"]
+
+        def ignore_types(self, **_: bool) -> None:
+            pass
+
+        def open_virtual_port(self, _: str) -> None:
+            pass
+
+        def open_port(self, number: int, name: str) -> None:
+            pass
+
+        def get_message(self) -> None:
+            pass
+
+        def close_port(self) -> None:
+            pass
+
+        def delete(self) -> None:
+            deleted.append(self.name)
+
+    def new_port(_: str, direction: str, endpoint: Virtual, __: object) -> Client:
+        made.append(f"{direction} {endpoint.name}")
+        return Client(made[-1])
+
+    monkeypatch.setattr(rtmidi_system, "new_port", new_port)
+    monkeypatch.setattr(rtmidi_system, "client_marks", dict)
+    names = ("Bridge In", "Bridge Out")
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), names=names)
+    assert system.find() is None
+    system.look()
+    system.open("input", Virtual("Bridge In"))
+    system.open("input", PortKey("Keys:Keys"))
+    system.open("output", Virtual("Bridge Out"))
+    system.open("output", PortKey("Keys:Keys"))
+    assert sorted(made) == [
+        "input Bridge In", "input Plugin Bridge", "output Bridge Out", "output Plugin Bridge",
+    ]  # fmt: skip
+    assert deleted == []
+
+
+def test_a_device_that_comes_back_finds_the_client_that_it_had_and_nothing_of_its_earlier_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+    deleted: list[str] = []
+
+    class Client:
+        def __init__(self, name: str) -> None:
+            self.name, self.opened = name, False
+            self.inbox: list[tuple[list[int], float]] = []
+
+        def get_ports(self) -> list[str]:
+            return ["Keys:Keys", "More:Keys"]
+
+        def ignore_types(self, **_: bool) -> None:
+            pass
+
+        def open_port(self, number: int, name: str) -> None:
+            assert not self.opened
+            self.opened = True
+
+        def get_message(self) -> tuple[list[int], float] | None:
+            return self.inbox.pop() if self.inbox else None
+
+        def close_port(self) -> None:
+            self.opened = False
+
+        def delete(self) -> None:
+            assert self.name not in deleted
+            deleted.append(self.name)
+
+    clients: list[Client] = []
+
+    def new_port(_: str, direction: str, endpoint: Virtual, __: object) -> Client:
+        made.append(direction)
+        clients.append(Client(f"{direction} {len(made)}"))
+        return clients[-1]
+
+    monkeypatch.setattr(rtmidi_system, "new_port", new_port)
+    monkeypatch.setattr(rtmidi_system, "client_marks", dict)
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None))
+    assert system.find() is None
+    ports = [system.open("input", PortKey(name)) for name in ("Keys:Keys", "More:Keys")]
+    system.free(ports, again=True)
+    assert deleted == ["input 2"]  # one is kept
+    clients[0].inbox = [([0x90, 60, 64], 0.0)]
+    again = system.open("input", PortKey("Keys:Keys"))
+    assert (made, clients[0].opened, again.get_message()) == (["input", "input"], True, None)
+    system.free([again])
+    assert deleted == ["input 2", "input 1"]
+    system.free([system.open("input", PortKey("Keys:Keys"))], again=True)
+    system.close()
+    assert deleted == ["input 2", "input 1", "input 3"]  # nobody has to bury it
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a client's threads")
@@ -157,16 +263,42 @@ def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.M
         def delete(self) -> None:
             self.thread.join()
 
-    monkeypatch.setattr(port_system, "new_port", lambda *_: Client())
-    monkeypatch.setattr(port_system, "client_marks", dict)
+    monkeypatch.setattr(rtmidi_system, "new_port", lambda *_: Client())
+    monkeypatch.setattr(rtmidi_system, "client_marks", dict)
     system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None))
     assert system.find() is None
     port = system.open("input", Virtual("Plugin Bridge In"))
+    assert isinstance(port, rtmidi_system._RtmidiPort)
     system.look()
     assert not system.gone()
     shut_out.set()
-    while port.turns() is not None:  # a thread of the system's ends in its own time
+    while not port.shut_out():  # a thread of the system's ends in its own time
         time.sleep(0.001)
     with pytest.raises(BridgeError, match="shut"):
         system.look()
     assert system.gone()
+
+
+def test_what_the_system_takes_long_for_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = [100.0]
+
+    class Client:
+        def get_ports(self) -> list[str]:
+            return []
+
+    def new_port(*_: object) -> Client:
+        time[0] += takes.pop()
+        return Client()
+
+    takes = [3.0, 0.1]
+    monkeypatch.setattr(rtmidi_system, "new_port", new_port)
+    monkeypatch.setattr(rtmidi_system, "client_marks", dict)
+    caplog.set_level("INFO", "plugin_bridge")
+    system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None), lambda: time[0])
+    assert system.find() is None
+    system.look()
+    assert [line for line in caplog.messages if "begin client" in line] == [
+        "the MIDI system took 3.0 s to begin client 'Plugin Bridge'"
+    ]

@@ -26,9 +26,14 @@ def settle() -> None:
     plays."""
     gc.unfreeze()
     gc.collect()
+    set_apart()
+    _glibc(lambda library: library.mallopt(_MMAP_THRESHOLD, _LARGE))
+
+
+def set_apart() -> None:
+    """Set apart what has come since, garbage or not. Takes no time."""
     gc.freeze()
     gc.collect()  # so that Python counts anew: next to nothing lives now, by its book
-    _glibc(lambda library: library.mallopt(_MMAP_THRESHOLD, _LARGE))
 
 
 def sweep() -> None:

@@ -156,7 +156,7 @@ class Daemon:
         self.server = Server(make_app(self.control, hosts_of(port), token, page_files()), listening)
         self.server.start()
         stack.callback(self.server.stop)
-        memory.settle()
+        memory.set_apart()  # the duet plays already: no time for a search
         self.address = Address(os.getpid(), port)
         write_address(self.address, folders.address_file)
         stack.callback(lambda: folders.address_file.unlink(missing_ok=True))

@@ -41,8 +41,8 @@ REACH = 0.05
 """Seconds in which a note has to reach the level whose half is its onset, as for the piano's samples."""
 _BEFORE, _AFTER = 0.1, 0.25  # seconds around a note's start in which its onset is sought
 _RING = 0.6  # seconds after its end in which a string dies away, by 50 dB or more
-_QUIET, _MARGIN = 0.25, 0.01
-"""Of the level reached: what there may be at most until this long before the onset."""
+_QUIET = 0.25
+"""Of the level reached: what there may be at most until 0.05 s before the onset; after that it may swell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def onset(remains: Audio, rate: int, about: float) -> float | None:
     begun = int(np.argmax(level >= level.max() / 2))
     top = float(level[begun : begun + round(REACH * rate)].max())
     at = int(np.argmax(level >= top / 2))
-    before = level[: max(at - round(_MARGIN * rate), 0)]
+    before = level[: max(at - round(REACH * rate), 0)]
     if top == 0 or float(before.max(initial=0.0)) > _QUIET * top:
         return None
     return (first + at) / rate

@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.files import atomic_path
@@ -51,7 +53,9 @@ ATTACK = 0.002
 """Seconds in which a note fades in, at most: enough that a sample cut into a sound does not click."""
 SWELL = 0.005
 """Seconds from the start of a sample to where its level passes half of what it reaches, at most."""
-_SWELL_WINDOW, _SWELL_WITHIN = 0.02, 0.05  # seconds: what the level is smoothed by, and sought in
+_SWELL_WINDOW, _SWELL_WITHIN = 0.01, 0.05  # seconds: what the level is smoothed by, and sought in
+_SWELL_STEP = 0.0005  # seconds by which it is tried how much has to go
+_SOFTEST = 3000.0  # Hz: the low-pass of FluidR3's piano at the softest stroke, which takes the hammer's knock
 
 
 # Choosing
@@ -141,7 +145,7 @@ def quickened(font: SoundFont) -> SoundFont:
     return replace(
         font,
         instruments=tuple(replace(each, zones=tuple(map(quick, each.zones))) for each in font.instruments),
-        samples=tuple(_begun(sample, swell(font, sample) - SWELL) for sample in font.samples),
+        samples=tuple(_begun(sample, _too_late(font, sample)) for sample in font.samples),
     )
 
 
@@ -150,16 +154,39 @@ def _signed(amount: int) -> int:
 
 
 def swell(font: SoundFont, sample: Sample) -> float:
-    """Seconds to where the level of both sides together passes half of what it reaches within 50 ms."""
-    sides = [sample] if sample.kind == MONO else [sample, font.samples[sample.link]]
-    count = round(_SWELL_WITHIN * sample.rate)
-    power = np.zeros(count + round(_SWELL_WINDOW * sample.rate))
+    """Seconds to where the level of both sides together passes half of what it reaches within 50 ms, at the
+    softest stroke, which swells latest. The level is that of tools/left_out.py, by which notes are judged."""
+    return _swell(_sides(font, sample), sample.rate)
+
+
+def _too_late(font: SoundFont, sample: Sample) -> float:
+    """Seconds that the sample has to lose for it to swell in time. What is left swells to another level than
+    the whole does, so it is tried."""
+    sides = _sides(font, sample)
+    for seconds in np.arange(0, _SWELL_WITHIN, _SWELL_STEP):
+        cut = round(seconds * sample.rate)
+        if _swell([points[cut:] for points in sides], sample.rate) <= SWELL:
+            return float(seconds)
+    return 0.0
+
+
+def _sides(font: SoundFont, sample: Sample) -> list[NDArray[np.int16]]:
+    both = [sample] if sample.kind == MONO else [sample, font.samples[sample.link]]
+    return [np.frombuffer(side.points, "<i2") for side in both]
+
+
+def _swell(sides: list[NDArray[np.int16]], rate: int) -> float:
+    window = np.hanning(round(_SWELL_WINDOW * rate) | 1)
+    count = round(_SWELL_WITHIN * rate)
+    magnitude = np.zeros(count + len(window) // 2)
+    fade = np.minimum(np.arange(len(magnitude)) / (ATTACK * rate), 1.0)
+    warped = math.tan(math.pi * _SOFTEST / rate)
+    low_pass = np.array([warped, warped]) / (warped + 1), np.array([1, (warped - 1) / (warped + 1)])
     for side in sides:
-        points = np.frombuffer(side.points, "<i2")[: len(power)].astype(float)
-        power[: len(points)] += points**2
-    window = np.hanning(round(_SWELL_WINDOW * sample.rate))
-    level = np.sqrt(np.convolve(power, window)[len(window) // 2 :][:count])
-    return float(np.argmax(level >= level.max() / 2) / sample.rate)
+        points = side[: len(magnitude)] * fade[: len(side)]
+        magnitude[: len(points)] += np.abs(lfilter(*low_pass, lfilter(*low_pass, points)))
+    level = np.convolve(magnitude, window, "same")[:count]
+    return float(np.argmax(level >= level.max() / 2) / rate)
 
 
 def _begun(sample: Sample, seconds: float) -> Sample:

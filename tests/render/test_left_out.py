@@ -175,6 +175,21 @@ def test_a_tone_that_begins_at_once_is_found_there(hertz: float) -> None:
     assert onset(np.zeros_like(remains), RATE, 0.5) is None
 
 
+@pytest.mark.parametrize("velocity", [1, 20, 64, 120])
+def test_every_key_of_the_piano_begins_within_8_ms_of_its_stroke(velocity: int) -> None:
+    for pitch in range(21, 109):
+        remains = np.pad(PIANO.note(pitch, velocity, 0.3)[:, :RATE], ((0, 0), (RATE // 2, 0)))
+        at = onset(remains, RATE, 0.5)
+        assert at is not None
+        assert 0.001 < at - 0.5 < 0.008, pitch
+
+
+def test_a_sound_that_swells_for_long_is_judged_too() -> None:
+    swelling = np.minimum(np.arange(RATE // 2) / (0.04 * RATE), 1.0) * np.sin(np.arange(RATE // 2) / 9)
+    remains = np.pad(np.array([swelling, swelling], np.float32), ((0, 0), (RATE // 2, 0)))
+    assert onset(remains, RATE, 0.5) == pytest.approx(0.52, abs=0.002)
+
+
 def test_every_note_is_left_out_once_and_never_beside_one_that_still_rings() -> None:
     sets = apart(MUSIC.notes)
     assert sorted(note for notes in sets for note in notes) == sorted(MUSIC.notes)

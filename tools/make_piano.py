@@ -4,9 +4,10 @@
 
 It needs plugin_bridge installed. The source is FluidR3_GM.sf2 (MIT licence; Debian's package
 fluid-soundfont-gm). The result holds what the preset reaches and nothing else: its zones, its instruments,
-its samples. Two things are changed so that notes are heard when they begin: no attack is longer than 2 ms
-(FluidR3 has 8), and samples that swell late lose their first milliseconds. The same source gives the same
-bytes. SF2 is "SoundFont Technical Specification 2.04" (2006).
+its samples. Three things are changed so that notes are heard when they begin: no attack is longer than 2 ms
+(FluidR3 has 8), samples that swell late lose their first milliseconds, and those that still come to most of
+their level late are raised a little there. The same source gives the same bytes. SF2 is "SoundFont Technical
+Specification 2.04" (2006).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,8 @@ from plugin_bridge.render.soundfont import (
 
 DEFAULT_TARGET = Path(__file__).parents[1] / "plugin_bridge" / "render" / "data" / "piano.sf2"
 
+Points: TypeAlias = NDArray[np.int16] | NDArray[np.float64]
+
 GAP = 46  # zero points after every sample (SF2 7.10)
 
 GEN_ATTACK = 34
@@ -55,6 +59,11 @@ SWELL = 0.005
 """Seconds from the start of a sample to where its level passes half of what it reaches, at most."""
 _SWELL_WINDOW, _SWELL_WITHIN = 0.01, 0.05  # seconds: what the level is smoothed by, and sought in
 _SWELL_STEP = 0.0005  # seconds by which it is tried how much has to go
+FIRM, FIRM_WITHIN = 0.65, 0.006
+"""A share of that level, and the seconds within which a sample passes it: a sound that stands at half of its
+level would begin late wherever something turns it up meanwhile, as a compressor does after a loud chord."""
+_MOST_RAISED, _RAISE_STEP = 1.5, 0.05
+_RAISED, _AS_IT_WAS = 0.005, 0.012  # seconds until which a beginning is raised, and from which it is not
 _SOFTEST = 3000.0  # Hz: the low-pass of FluidR3's piano at the softest stroke, which takes the hammer's knock
 
 
@@ -130,7 +139,7 @@ def _other_side(name: bytes) -> bytes | None:
 
 
 def quickened(font: SoundFont) -> SoundFont:
-    """`font` without attacks above 2 ms, and with samples that have swelled to half after 5 ms at most."""
+    """`font` without attacks above 2 ms, with samples that swell to half within 5 ms and are then firm."""
     longest = round(1200 * math.log2(ATTACK))
 
     def quick(zone: Zone) -> Zone:
@@ -142,11 +151,12 @@ def quickened(font: SoundFont) -> SoundFont:
             ),
         )
 
-    return replace(
+    begun = replace(
         font,
         instruments=tuple(replace(each, zones=tuple(map(quick, each.zones))) for each in font.instruments),
         samples=tuple(_begun(sample, _too_late(font, sample)) for sample in font.samples),
     )
+    return replace(begun, samples=tuple(_firm(begun, sample) for sample in begun.samples))
 
 
 def _signed(amount: int) -> int:
@@ -170,12 +180,33 @@ def _too_late(font: SoundFont, sample: Sample) -> float:
     return 0.0
 
 
-def _sides(font: SoundFont, sample: Sample) -> list[NDArray[np.int16]]:
+def _firm(font: SoundFont, sample: Sample) -> Sample:
+    """The sample with its beginning raised, by 3.5 dB at most, so far that it comes to most of its level in
+    time; as it is where that does not help."""
+    sides = _sides(font, sample)
+    length = round(2 * _SWELL_WITHIN * sample.rate)
+    since = np.arange(length) / sample.rate
+    raised = 0.5 + 0.5 * np.cos(np.pi * np.clip((since - _RAISED) / (_AS_IT_WAS - _RAISED), 0, 1))
+    for gain in np.arange(1, _MOST_RAISED, _RAISE_STEP):
+        curve = 1 + (gain - 1) * raised
+        louder = [side[:length] * curve[: len(side)] for side in sides]
+        if _swell(louder, sample.rate, FIRM) <= FIRM_WITHIN:
+            break
+    else:
+        return sample
+    full = np.iinfo(np.int16)
+    if gain == 1 or any(np.rint(each).max() > full.max or np.rint(each).min() < full.min for each in louder):
+        return sample  # both sides alike
+    start = np.rint(louder[0]).astype("<i2").tobytes()
+    return replace(sample, points=start + sample.points[len(start) :])
+
+
+def _sides(font: SoundFont, sample: Sample) -> list[Points]:
     both = [sample] if sample.kind == MONO else [sample, font.samples[sample.link]]
     return [np.frombuffer(side.points, "<i2") for side in both]
 
 
-def _swell(sides: list[NDArray[np.int16]], rate: int) -> float:
+def _swell(sides: list[Points], rate: int, share: float = 0.5) -> float:
     window = np.hanning(round(_SWELL_WINDOW * rate) | 1)
     count = round(_SWELL_WITHIN * rate)
     magnitude = np.zeros(count + len(window) // 2)
@@ -186,7 +217,7 @@ def _swell(sides: list[NDArray[np.int16]], rate: int) -> float:
         points = side[: len(magnitude)] * fade[: len(side)]
         magnitude[: len(points)] += np.abs(lfilter(*low_pass, lfilter(*low_pass, points)))
     level = np.convolve(magnitude, window, "same")[:count]
-    return float(np.argmax(level >= level.max() / 2) / rate)
+    return float(np.argmax(level >= level.max() * share) / rate)
 
 
 def _begun(sample: Sample, seconds: float) -> Sample:

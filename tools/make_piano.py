@@ -4,9 +4,10 @@
 
 It needs plugin_bridge installed. The source is FluidR3_GM.sf2 (MIT licence; Debian's package
 fluid-soundfont-gm). The result holds what the preset reaches and nothing else: its zones, its instruments,
-its samples. Two things are changed so that notes are heard when they begin: no attack is longer than 2 ms
-(FluidR3 has 8), and samples that swell late lose their first milliseconds. The same source gives the same
-bytes. SF2 is "SoundFont Technical Specification 2.04" (2006).
+its samples. Three things are changed so that notes are heard when they begin: no attack is longer than 2 ms
+(FluidR3 has 8), samples that swell late lose their first milliseconds, and those that still come to most of
+their level late are raised a little there. The same source gives the same bytes. SF2 is "SoundFont Technical
+Specification 2.04" (2006).
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.files import atomic_path
@@ -44,6 +48,8 @@ from plugin_bridge.render.soundfont import (
 
 DEFAULT_TARGET = Path(__file__).parents[1] / "plugin_bridge" / "render" / "data" / "piano.sf2"
 
+Points: TypeAlias = NDArray[np.int16] | NDArray[np.float64]
+
 GAP = 46  # zero points after every sample (SF2 7.10)
 
 GEN_ATTACK = 34
@@ -51,7 +57,14 @@ ATTACK = 0.002
 """Seconds in which a note fades in, at most: enough that a sample cut into a sound does not click."""
 SWELL = 0.005
 """Seconds from the start of a sample to where its level passes half of what it reaches, at most."""
-_SWELL_WINDOW, _SWELL_WITHIN = 0.02, 0.05  # seconds: what the level is smoothed by, and sought in
+_SWELL_WINDOW, _SWELL_WITHIN = 0.01, 0.05  # seconds: what the level is smoothed by, and sought in
+_SWELL_STEP = 0.0005  # seconds by which it is tried how much has to go
+FIRM, FIRM_WITHIN = 0.65, 0.006
+"""A share of that level, and the seconds within which a sample passes it: a sound that stands at half of its
+level would begin late wherever something turns it up meanwhile, as a compressor does after a loud chord."""
+_MOST_RAISED, _RAISE_STEP = 1.5, 0.05
+_RAISED, _AS_IT_WAS = 0.005, 0.012  # seconds until which a beginning is raised, and from which it is not
+_SOFTEST = 3000.0  # Hz: the low-pass of FluidR3's piano at the softest stroke, which takes the hammer's knock
 
 
 # Choosing
@@ -126,7 +139,7 @@ def _other_side(name: bytes) -> bytes | None:
 
 
 def quickened(font: SoundFont) -> SoundFont:
-    """`font` without attacks above 2 ms, and with samples that have swelled to half after 5 ms at most."""
+    """`font` without attacks above 2 ms, with samples that swell to half within 5 ms and are then firm."""
     longest = round(1200 * math.log2(ATTACK))
 
     def quick(zone: Zone) -> Zone:
@@ -138,11 +151,12 @@ def quickened(font: SoundFont) -> SoundFont:
             ),
         )
 
-    return replace(
+    begun = replace(
         font,
         instruments=tuple(replace(each, zones=tuple(map(quick, each.zones))) for each in font.instruments),
-        samples=tuple(_begun(sample, swell(font, sample) - SWELL) for sample in font.samples),
+        samples=tuple(_begun(sample, _too_late(font, sample)) for sample in font.samples),
     )
+    return replace(begun, samples=tuple(_firm(begun, sample) for sample in begun.samples))
 
 
 def _signed(amount: int) -> int:
@@ -150,16 +164,60 @@ def _signed(amount: int) -> int:
 
 
 def swell(font: SoundFont, sample: Sample) -> float:
-    """Seconds to where the level of both sides together passes half of what it reaches within 50 ms."""
-    sides = [sample] if sample.kind == MONO else [sample, font.samples[sample.link]]
-    count = round(_SWELL_WITHIN * sample.rate)
-    power = np.zeros(count + round(_SWELL_WINDOW * sample.rate))
+    """Seconds to where the level of both sides together passes half of what it reaches within 50 ms, at the
+    softest stroke, which swells latest. The level is that of tools/left_out.py, by which notes are judged."""
+    return _swell(_sides(font, sample), sample.rate)
+
+
+def _too_late(font: SoundFont, sample: Sample) -> float:
+    """Seconds that the sample has to lose for it to swell in time. What is left swells to another level than
+    the whole does, so it is tried."""
+    sides = _sides(font, sample)
+    for seconds in np.arange(0, _SWELL_WITHIN, _SWELL_STEP):
+        cut = round(seconds * sample.rate)
+        if _swell([points[cut:] for points in sides], sample.rate) <= SWELL:
+            return float(seconds)
+    return 0.0
+
+
+def _firm(font: SoundFont, sample: Sample) -> Sample:
+    """The sample with its beginning raised, by 3.5 dB at most, so far that it comes to most of its level in
+    time; as it is where that does not help."""
+    sides = _sides(font, sample)
+    length = round(2 * _SWELL_WITHIN * sample.rate)
+    since = np.arange(length) / sample.rate
+    raised = 0.5 + 0.5 * np.cos(np.pi * np.clip((since - _RAISED) / (_AS_IT_WAS - _RAISED), 0, 1))
+    for gain in np.arange(1, _MOST_RAISED, _RAISE_STEP):
+        curve = 1 + (gain - 1) * raised
+        louder = [side[:length] * curve[: len(side)] for side in sides]
+        if _swell(louder, sample.rate, FIRM) <= FIRM_WITHIN:
+            break
+    else:
+        return sample
+    full = np.iinfo(np.int16)
+    if gain == 1 or any(np.rint(each).max() > full.max or np.rint(each).min() < full.min for each in louder):
+        return sample  # both sides alike
+    start = np.rint(louder[0]).astype("<i2").tobytes()
+    return replace(sample, points=start + sample.points[len(start) :])
+
+
+def _sides(font: SoundFont, sample: Sample) -> list[Points]:
+    both = [sample] if sample.kind == MONO else [sample, font.samples[sample.link]]
+    return [np.frombuffer(side.points, "<i2") for side in both]
+
+
+def _swell(sides: list[Points], rate: int, share: float = 0.5) -> float:
+    window = np.hanning(round(_SWELL_WINDOW * rate) | 1)
+    count = round(_SWELL_WITHIN * rate)
+    magnitude = np.zeros(count + len(window) // 2)
+    fade = np.minimum(np.arange(len(magnitude)) / (ATTACK * rate), 1.0)
+    warped = math.tan(math.pi * _SOFTEST / rate)
+    low_pass = np.array([warped, warped]) / (warped + 1), np.array([1, (warped - 1) / (warped + 1)])
     for side in sides:
-        points = np.frombuffer(side.points, "<i2")[: len(power)].astype(float)
-        power[: len(points)] += points**2
-    window = np.hanning(round(_SWELL_WINDOW * sample.rate))
-    level = np.sqrt(np.convolve(power, window)[len(window) // 2 :][:count])
-    return float(np.argmax(level >= level.max() / 2) / sample.rate)
+        points = side[: len(magnitude)] * fade[: len(side)]
+        magnitude[: len(points)] += np.abs(lfilter(*low_pass, lfilter(*low_pass, points)))
+    level = np.convolve(magnitude, window, "same")[:count]
+    return float(np.argmax(level >= level.max() * share) / rate)
 
 
 def _begun(sample: Sample, seconds: float) -> Sample:

@@ -3,7 +3,6 @@ batch is beside a plain loop: plugin-bridge bench render.
 
     python tools/measure_render.py kill --work FOLDER       SIGKILL at half, then --resume
     python tools/measure_render.py sound FOLDER             levels, clicks, tails, onsets of what lies there
-    python tools/measure_render.py shifts FOLDER            are notes that were moved on purpose found moved?
 """
 
 from __future__ import annotations
@@ -15,17 +14,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from measure_onsets import spread
 from note_onsets import onset_errors
 
-from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.midi_file import read_midi
-from plugin_bridge.render import Renderer, make_plan
+from plugin_bridge.render import make_plan
 from plugin_bridge.render.bench_render import write_manifest
 from plugin_bridge.render.encoding import decode
 from plugin_bridge.render.mastering import integrated_loudness, true_peak
@@ -137,51 +135,7 @@ def sound(folder: Path, target: float, peak: float, every: int) -> None:
         click.echo(
             f"{name}: median {np.median(values):.3f}, least {values.min():.3f}, most {values.max():.3f}"
         )
-    click.echo(f"all notes: {notes}; onsets of those that can be judged: {_spread(onsets)}")
-
-
-@main.command()
-@click.argument("folder", type=_path)
-@click.option("--every", default=10, show_default=True, help="Only every so many clips.")
-@click.option("--seed", default=0, show_default=True)
-def shifts(folder: Path, every: int, seed: int) -> None:
-    """Render clips of FOLDER with three notes in ten moved by 5, 15 or -15 ms, and judge them by the MIDI
-    as it was."""
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    random = np.random.default_rng(seed)
-    found: dict[float, list[float]] = {0.0: [], 5.0: [], 15.0: [], -15.0: []}
-    asked = dict.fromkeys(found, 0)
-    with Renderer() as renderer:
-        for entry in index["clips"][::every]:
-            clip = clip_of(read_midi(folder / entry["files"]["midi"]))
-            moves = random.choice(list(found), len(clip.notes), p=(0.7, 0.1, 0.1, 0.1))
-            moves[[note.start < 0.1 for note in clip.notes]] = 0
-            sound = renderer(_moved(clip, moves))
-            moved_by = dict(zip(clip.notes, moves, strict=True))
-            for move in found:
-                asked[move] += int((moves == move).sum())
-            for note, error in onset_errors(sound.audio, sound.sample_rate, clip):
-                found[float(moved_by[note])].append(error)
-    for move, errors in found.items():
-        click.echo(f"moved by {move:g} ms: {asked[move]} notes; onsets of those judged: {_spread(errors)}")
-
-
-def _moved(clip: Clip, moves: Any) -> Clip:
-    """The clip with each note begun so many milliseconds later."""
-    moved = (
-        replace(note, start=note.start + move / 1000, end=max(note.end, note.start + move / 1000 + 0.01))
-        for note, move in zip(clip.notes, moves, strict=True)
-    )
-    return replace(clip, notes=tuple(sorted(moved)))
-
-
-def _spread(errors: list[float]) -> str:
-    values = np.array(errors)
-    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-    return (
-        f"{len(values)} notes, median {middle:.1f} ms, 5 to 95 of 100 {low:.1f} to {high:.1f}, "
-        f"least {values.min():.1f}, most {values.max():.1f}; {np.sum(np.abs(values) > 10)} beyond 10 ms"
-    )
+    click.echo(f"all notes: {notes}; onsets of those that can be judged by their partials: {spread(onsets)}")
 
 
 def _decibels(value: Any) -> float:

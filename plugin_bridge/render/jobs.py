@@ -17,7 +17,7 @@ from plugin_bridge.render.effects import Chain
 from plugin_bridge.render.instruments import BuiltInPiano, Instrument, PluginSpec, SoundFontPreset
 from plugin_bridge.render.settings import Output
 
-RENDERING = 2
+RENDERING = 3
 """Raised whenever the same job comes out differently: older results are then rendered again."""
 
 

@@ -18,12 +18,14 @@ LONGEST: Final = 10
 
 
 def write_number(into: bytearray, number: int) -> None:
-    """Append `number`, of 64 bits."""
+    """Append `number`, of 64 bits, at once: whoever copies `into` meanwhile has all of it or nothing."""
     left = number << 1 if number >= 0 else ~number << 1 | 1
+    encoded = bytearray()
     while left > 0x7F:
-        into.append(left & 0x7F | 0x80)
+        encoded.append(left & 0x7F | 0x80)
         left >>= 7
-    into.append(left)
+    encoded.append(left)
+    into += encoded
 
 
 def read_number(data: bytes | bytearray, at: int) -> tuple[int, int]:

@@ -40,9 +40,10 @@ class HeardChords:
         codes = self._rows[2]
         return self._chords[codes[-1]] if codes else None
 
-    def since(self, count: int) -> tuple[ChordSpan, ...]:
-        """Those after the first `count` of all, as far as they are kept."""
+    def since(self, count: int) -> tuple[tuple[ChordSpan, ...], int]:
+        """Those after the first `count` of all, as far as they are kept, and how many there are now."""
         forgotten, starts, codes = self._rows
         first = max(count - forgotten, 0)
         rows = zip(starts[first:], codes[first:], strict=False)
-        return tuple(ChordSpan(start, self._chords[code]) for start, code in rows)
+        spans = tuple(ChordSpan(start, self._chords[code]) for start, code in rows)
+        return spans, max(count, forgotten + first + len(spans))

@@ -79,9 +79,10 @@ class Tape:
         tick = self._tick if time is None else next_tick(time)
         if self._has_room():
             position = len(self.readings)
+            row = bytearray()
             for number in (position - self._position, tick - self._tick, source, len(data)):
-                write_number(self.inputs.open, number)
-            self.inputs.open += data
+                write_number(row, number)
+            self.inputs.open.extend(row + data)  # at once, for whoever copies
             self.inputs.settle()
             self._position, self._tick = position, tick
         return 0.0 if time is None else tick / TICKS
@@ -101,9 +102,10 @@ class Tape:
             self.signals.extend((asked, value))
 
     def copy(self) -> Tape:
-        """The tape as it stands."""
-        readings, signals = self.readings.copy(), array("q", self.signals)
-        return Tape(readings, self.inputs.copy(), signals, self.whole, self.reached)
+        """The tape as it stands, also while it is written: readings last, so that no input is after them."""
+        whole, reached = self.whole, self.reached
+        inputs, signals = self.inputs.copy(), array("q", self.signals)
+        return Tape(self.readings.copy(), inputs, signals, whole, reached)
 
     def each_input(self) -> Iterator[Input]:
         """The inputs in order. BridgeError for a tape that is cut off or damaged."""

@@ -66,7 +66,7 @@ class ChordListener:
             return None
         # from now on: what was played before was heard with the chord that was known then
         self.heard.append(ChordSpan(time, chord))
-        return Chart(self.heard.since(len(self.heard) - KEPT))
+        return Chart(self.heard.since(len(self.heard) - KEPT)[0])
 
 
 class Surroundings:
@@ -95,15 +95,14 @@ class Surroundings:
     def spans(self) -> tuple[ChordSpan, ...]:
         """The chords, given or heard so far."""
         if self._listener is not None:
-            return self._listener.heard.since(0)
+            return self._listener.heard.since(0)[0]
         return self._given.spans if self._given is not None else ()
 
     def chords_from(self, count: int, until: float) -> tuple[tuple[ChordSpan, ...], int]:
         """The chords after the first `count`, as far as they begin before `until` and are known, and how many
         there are now. Any thread may ask."""
         if self._listener is not None:
-            heard = self._listener.heard.since(count)
-            return heard, count + len(heard)
+            return self._listener.heard.since(count)
         spans = self._given.spans if self._given is not None else ()
         reached = bisect_left(spans, until, key=lambda span: span.start)
         return spans[count:reached], max(count, reached)

@@ -13,36 +13,42 @@ _LEVEL = 1
 
 
 class Packed:
-    """Append to `open`, then `settle`. `bytes(packed)` is all of it. One thread at a time."""
+    """Append to `open`, then `settle`. `bytes(packed)` is all of it. One thread appends, any may copy."""
 
     def __init__(self, data: bytes = b"") -> None:
-        self.open = bytearray()
-        self._blocks: list[bytes] = []
-        self._packed_size = 0
+        self._parts: tuple[tuple[bytes, ...], int, bytearray] = (), 0, bytearray()
         for start in range(0, len(data), BLOCK):
-            self.open += data[start : start + BLOCK]
+            self.open.extend(data[start : start + BLOCK])
             self.settle()
+
+    @property
+    def open(self) -> bytearray:
+        """The block that is not full."""
+        return self._parts[2]
 
     def settle(self) -> None:
         """Close the block that is open when it is full."""
-        if len(self.open) >= BLOCK:
-            self._blocks.append(zlib.compress(self.open, _LEVEL))
-            self._packed_size += len(self.open)
-            self.open.clear()
+        blocks, size, last = self._parts
+        if len(last) >= BLOCK:
+            self._parts = (*blocks, zlib.compress(last, _LEVEL)), size + len(last), bytearray()
 
     def __len__(self) -> int:
-        return self._packed_size + len(self.open)
+        _, size, last = self._parts
+        return size + len(last)
 
     def __bytes__(self) -> bytes:
-        return b"".join((*(zlib.decompress(block) for block in self._blocks), self.open))
+        blocks, _, last = self._parts
+        return b"".join((*(zlib.decompress(block) for block in blocks), last))
 
     @property
     def occupied(self) -> int:
         """Bytes of memory that it takes, about."""
-        return sum(map(len, self._blocks)) + len(self.open)
+        blocks, _, last = self._parts
+        return sum(map(len, blocks)) + len(last)
 
     def copy(self) -> Packed:
         """The same, apart; closed blocks are shared."""
         other = Packed()
-        other.open, other._blocks, other._packed_size = self.open[:], self._blocks[:], self._packed_size
+        blocks, size, last = self._parts
+        other._parts = blocks, size, last[:]
         return other

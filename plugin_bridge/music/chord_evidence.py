@@ -46,12 +46,13 @@ class DetectionRules:
     what they weigh. `fade`: time constant of a sound. `repeat`: for how long a note struck again says less.
     `low`, `high`: up to the one a lowest note counts in full as bass, from the other on not at all.
     `floor_rise`: how fast, in semitones a second, a bass note that has ended is forgotten. `change`,
-    `change_bass`: how likely the chord changes at a group, without and with a bass note. `held`: how much
-    less a bass note says about that under keys that hold a triad: it passes. `beat_odds`: what the odds of
-    that are multiplied by on the strong beats, on the others, off the beat. `memory`: time constant of what
-    was heard lately; `familiar`: how strongly a chord is expected to be made of it. `melody`: how much less a
-    note says for each octave above middle C, in nats. `margin`: how much likelier, in nats, another chord
-    must be to be reported live. `silence`: after how long without any sound there is no chord.
+    `change_bass`, `change_again`: how likely the chord changes at a group without a bass note, with another
+    one than before, and with the same. `held`: how much less a bass note says about that under keys that hold
+    three tones from before (in proportion under fewer): it passes. `beat_odds`: what the odds of that are
+    multiplied by on the strong beats, on the others, off the beat. `memory`: time constant of what was heard
+    lately; `familiar`: how strongly a chord is expected to be made of it. `melody`: how much less a note says
+    for each octave above middle C, in nats. `margin`: how much likelier, in nats, another chord must be to be
+    reported live. `silence`: after how long without any sound there is no chord.
     """
 
     gather: float = 0.025
@@ -67,10 +68,11 @@ class DetectionRules:
     floor_rise: float = 48.0
     change: float = 0.06
     change_bass: float = 0.85
+    change_again: float = 0.2
     beat_odds: tuple[float, float, float] = (4.0, 1.0, 0.05)
     memory: float = 25.0
     familiar: float = 2.0
-    melody: float = 0.9
+    melody: float = 0.7
     held: float = 1.0
     margin: float = 0.3
     silence: float = 3.0
@@ -133,7 +135,7 @@ class Sounding:
         return durations
 
     def kept(self, before: float) -> float:
-        """How much of a triad keys hold that were struck earlier than `before`: 0 to 1."""
+        """How many of three tones keys hold that were struck earlier than `before`: 0 to 1."""
         classes = {
             key[1] % 12 for key, start in self._starts.items() if start < before and key not in self._lifted
         }
@@ -152,13 +154,14 @@ class Sounding:
 @dataclass(frozen=True, slots=True)
 class Group:
     """What was struck together from `start` seconds on, after `silence` seconds without sound. `kept`: how
-    much of a triad is held from before, 0 to 1. `struck`, `bass`: mass by pitch class; `before`: seconds
-    sounded since the group before; `lately`: what was struck up to now, forgotten by and by. All float64
-    [12]."""
+    many of three tones are held from before, 0 to 1. `struck`, `bass`: mass by pitch class; `before`:
+    seconds sounded since the group before; `lately`: what was struck up to now, forgotten by and by. All
+    float64 [12]."""
 
     start: float
     silence: float
     kept: float
+    moved: bool
     struck: Floats
     bass: Floats
     before: Floats
@@ -174,7 +177,7 @@ class Grouping:
         self._start = self._last = -inf
         self._silence = 0.0
         self._recent, self._lately = np.zeros(12), np.zeros(12)
-        self._floor = 127.0
+        self._floor, self._bass_class = 127.0, -1
         self.sounding = Sounding(rules.fade, rules.melody)
 
     @property
@@ -211,7 +214,10 @@ class Grouping:
         bass = np.zeros(12)
         bass[lowest % 12] = depth * max(0.0, 1 - (lowest - self._floor) / 7)
         kept = self.sounding.kept(start)
-        return Group(start, self._silence, kept, struck, bass, self.sounding.take(), self._lately)
+        moved = lowest % 12 != self._bass_class
+        if bass.any():
+            self._bass_class = lowest % 12
+        return Group(start, self._silence, kept, moved, struck, bass, self.sounding.take(), self._lately)
 
 
 class Templates:
@@ -245,7 +251,8 @@ class Templates:
         """How likely the chord changes at `group`."""
         if group.silence > self.rules.silence:
             return 1.0
-        rare, bass = self.rules.change, self.rules.change_bass
+        rare = self.rules.change
+        bass = self.rules.change_bass if group.moved else self.rules.change_again
         return rare + (bass - rare) * float(group.bass.sum()) * (1 - self.rules.held * group.kept)
 
 

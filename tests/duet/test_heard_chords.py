@@ -22,7 +22,8 @@ def heard(spans: list[ChordSpan]) -> HeardChords:
 def test_what_was_heard_comes_back_from_any_place_on() -> None:
     spans = series(10)
     chords = heard(spans)
-    assert [list(chords.since(count)) for count in (0, 3, 10, 99)] == [spans, spans[3:], [], []]
+    for count, expected in ((0, spans), (3, spans[3:]), (10, []), (99, [])):
+        assert chords.since(count) == (tuple(expected), max(count, 10))
     assert chords.latest == spans[-1].chord
     assert HeardChords().latest is None
 
@@ -31,6 +32,9 @@ def test_of_very_many_the_latest_are_kept_and_places_stay_what_they_were() -> No
     spans = series(5 * KEPT + 7)
     chords = heard(spans)
     assert len(chords) == len(spans)
-    assert list(chords.since(0)) == spans[-len(chords.since(0)) :]
-    assert KEPT <= len(chords.since(0)) <= 2 * KEPT
-    assert list(chords.since(len(spans) - 5)) == spans[-5:]
+    kept, reached = chords.since(0)
+    assert list(kept) == spans[-len(kept) :]
+    assert KEPT <= len(kept) <= 2 * KEPT
+    assert reached == len(spans)  # who asks from there on is told nothing twice
+    assert chords.since(reached) == ((), reached)
+    assert chords.since(len(spans) - 5) == (tuple(spans[-5:]), reached)

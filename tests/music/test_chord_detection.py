@@ -58,6 +58,27 @@ def test_every_chord_in_root_position_is_heard_as_it_is_rare_ones_when_struck_ag
     assert (heard.root_class, heard.quality, heard.bass) == ((40 + root) % 12, quality, None)
 
 
+@pytest.mark.parametrize("higher", [-5, 0, 5])
+@pytest.mark.parametrize(
+    ("above", "quality", "strikes"),
+    [
+        ((60, 64, 67), "", 1), ((64, 67, 72), "", 1), ((63, 67, 72), "m", 1),
+        ((64, 67, 71), "maj7", 3), ((60, 64, 67, 71), "maj7", 3), ((60, 64, 67, 70), "7", 3),
+        ((64, 67, 70), "7", 3), ((60, 63, 67, 70), "m7", 3), ((60, 64, 67, 69), "6", 6),
+        ((60, 63, 67, 69), "m6", 6), ((60, 63, 67, 71), "mmaj7", 6), ((60, 67), "5", 6),
+    ],
+)  # fmt: skip
+def test_a_right_hand_above_middle_c_is_heard_over_a_bass_that_stays(
+    above: tuple[int, ...], quality: str, strikes: int, higher: int
+) -> None:
+    clip = Clip(
+        tuple(n for i in range(6) for n in block(i, i + 0.95, tuple(p + higher for p in (48, *above))))
+    )
+    wanted = str(Chord("C", quality).transposed(higher))
+    assert answers(clip, [strikes - 0.5]) == [wanted]
+    assert names(clip) == [(0.0, wanted)]
+
+
 def test_nothing_is_reported_before_the_first_note_nor_before_its_group_is_complete() -> None:
     detector = ChordDetector()
     assert detector.chord_at(0.5) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -236,6 +237,24 @@ def orphan(tmp_path: Path) -> Iterator[Alone]:
     assert wait_for(lambda: ON in alone.got() and sounding(alone.got()) == 0)
     yield alone
     assert alone.process.wait(20) is not None
+
+
+@needs_meeting
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_where_processes_cannot_be_held_by_handles_no_keeper_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(error, "refused")
+
+    assert meeting_name(tmp_path)
+    for module, name in ((os, "pidfd_open"), (signal, "pidfd_send_signal")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, refuse)
+            assert meeting_name(tmp_path) == ""
+        with monkeypatch.context() as patch:
+            patch.delattr(module, name)
+            assert meeting_name(tmp_path) == ""
 
 
 @needs_meeting

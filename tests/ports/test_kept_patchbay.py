@@ -197,6 +197,41 @@ def test_a_keeper_that_cannot_start_is_tried_again_and_nothing_else_stops(comman
         assert patchbay.transport == "loopback"
 
 
+@pytest.mark.parametrize(
+    "said", [value_frame(Kind.VIEW, {"of": "another"}), value_frame(Kind.LOG, 1), b"?" * 9]
+)
+def test_a_keeper_that_says_what_makes_no_sense_is_replaced(tmp_path: Path, said: bytes) -> None:
+    log = tmp_path / "started"
+    speaks = (
+        "import os, socket, sys, time\n"
+        f"open({str(log)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"socket.socket(fileno=int(sys.argv[1])).sendall({said!r})\n"
+        "time.sleep(60)\n"
+    )
+    with KeptPatchbay(IN, OUT, BOTH, command=(sys.executable, "-c", speaks)):
+        assert wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 2)
+    for each in log.read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(each), 0)
+
+
+def test_whatever_goes_wrong_with_one_keeper_there_is_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, failures = bench.hold_a_note(), ["once"]
+
+    class Channels(Channel):
+        def __init__(self, end: socket.socket) -> None:
+            if failures:
+                raise RuntimeError(failures.pop())
+            super().__init__(end)
+
+    monkeypatch.setattr(keeper_process, "Channel", Channels)
+    os.kill(process, signal.SIGKILL)
+    assert bench.another_keeper(process)
+    assert not failures
+
+
 class Alone:
     """A keeper whose daemon is the test."""
 

@@ -12,8 +12,9 @@ inside libjack now and then, with Python's lock held. So the ports live here, wh
 - The keeper freezes: the daemon hears nothing of it and kills it. When the daemon has gone too, a thread
   of `faulthandler`'s, which needs no lock, ends it.
 
-It ends with the daemon and not at signals that a whole group of processes gets: what the daemon sends last
-are note-offs.
+Signals that a whole group of processes gets do not end it while it has a daemon: what that sends last are
+note-offs. But a keeper that got a SIGTERM waits for no other daemon: where the unit does not say otherwise,
+systemd ends what a dead daemon left behind before it starts another one.
 
 Threads: the main thread reads the socket; the patchbay's send to it.
 """
@@ -55,6 +56,8 @@ ALONE_SECONDS = 12.0
 """After this long without one the keeper ends itself. The daemon is sooner, while there is one."""
 ORPHAN_SECONDS = 15.0
 """How long a keeper whose daemon has died waits for another, which a slow machine takes its time to start."""
+ASKED_SECONDS = 0.1
+"""How often it looks meanwhile whether it was asked to end."""
 _CHOICES: dict[str, Transport] = {"alsa": "alsa", "jack": "jack"}
 
 
@@ -140,14 +143,29 @@ def _obey(frame: Frame, channel: Channel, patchbay: Patchbay) -> None:
 
 
 def _another(meeting: Meeting) -> Channel | None:
-    """The line to the daemon that is started next; None where none comes."""
+    """The line to the daemon that is started next; None where none comes, or is to be waited for."""
     until = now() + ORPHAN_SECONDS
-    while meeting.possible and now() < until:
+    while meeting.possible and now() < until and not _asked_to_end():
         faulthandler.dump_traceback_later(ALONE_SECONDS, exit=True)
-        line = meeting.wait(ALIVE_SECONDS)
+        line = meeting.wait(ASKED_SECONDS)
         if line is not None:
             return Channel(line)
     return None
+
+
+def _ignore_signals() -> None:
+    """Go on at those that a whole group gets. SIGTERM is kept back from all threads to come, libjack's
+    included, none of whose calls it interrupts: Linux has it wait, though it is ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _asked_to_end() -> bool:
+    """Whether a SIGTERM has come so far."""
+    return sys.platform != "win32" and signal.SIGTERM in signal.sigpending()
 
 
 def our_end(handed: str) -> socket.socket:
@@ -168,9 +186,7 @@ def run(
     """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output, and
     the name under which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system
     of a transport for these names."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _ignore_signals()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
     handed, transport, input_name, output_name, meeting = words
     line = Line(Channel(our_end(handed)))

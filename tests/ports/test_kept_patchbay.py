@@ -344,6 +344,28 @@ def test_a_keeper_for_which_nobody_comes_ends_in_good_order(
 
 
 @needs_meeting
+def test_a_keeper_that_is_asked_to_end_while_it_waits_for_a_daemon_ends_in_good_order(orphan: Alone) -> None:
+    os.kill(orphan.process.pid, signal.SIGTERM)
+    assert orphan.process.wait(20) == 0  # it would wait for 30 s
+    assert sounding(orphan.got()) == 0
+
+
+@needs_meeting
+def test_a_keeper_that_was_asked_to_end_plays_on_with_its_daemon_and_waits_for_no_other(
+    tmp_path: Path,
+) -> None:
+    alone = Alone(tmp_path / "synth.log", meeting_name(tmp_path))
+    os.kill(alone.process.pid, signal.SIGTERM)
+    alone.ours.sendall(midi_frame(ON, 0.0))
+    assert wait_for(lambda: ON in alone.got())
+    time.sleep(0.3)
+    assert sounding(alone.got()) == 1
+    alone.ours.close()
+    assert alone.process.wait(20) == 0  # it would wait for 30 s
+    assert sounding(alone.got()) == 0
+
+
+@needs_meeting
 def test_each_folder_has_a_keeper_of_its_own(orphan: Alone, tmp_path: Path) -> None:
     assert left_keeper(meeting_name(tmp_path / "another")) is None
     found = left_keeper(meeting_name(tmp_path))

@@ -27,7 +27,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from plugin_bridge.ports.channel import Channel
@@ -37,7 +37,6 @@ from plugin_bridge.ports.frames import (
     Frame,
     Kind,
     connections_from,
-    keeper_words,
     value_frame,
     view_value,
 )
@@ -61,7 +60,7 @@ ASKED_SECONDS = 0.1
 _CHOICES: dict[str, Transport] = {"alsa": "alsa", "jack": "jack"}
 
 
-class Line:
+class DaemonLine:
     """The line to whichever daemon there is. What is said while there is none is dropped."""
 
     def __init__(self, channel: Channel) -> None:
@@ -79,7 +78,7 @@ class Line:
 class _Told(logging.Handler):
     """Log lines for the daemon's log."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: DaemonLine) -> None:
         super().__init__()
         self._line = line
 
@@ -89,10 +88,10 @@ class _Told(logging.Handler):
         self._line.send(value_frame(Kind.LOG, told))
 
 
-def keep(line: Line, system: PortSystem, words: tuple[str, str, str], meeting: Meeting) -> None:
-    """Hold ports until they are not wanted any more. `words`: the transport, the names of input and output.
-    Does not return when the MIDI system ends."""
-    _, input_name, output_name = words
+def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Meeting) -> None:
+    """Hold ports until they are not wanted any more. `words`: see `keeper_words`. Does not return when the
+    MIDI system ends."""
+    _, _, input_name, output_name = words
     patchbay = Patchbay(
         system, input_name, output_name, Connections(),
         changed=lambda: line.send(_view(patchbay)), ended=_leave,
@@ -118,12 +117,12 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _serve(channel: Channel, patchbay: Patchbay, words: tuple[str, str, str]) -> bool:
+def _serve(channel: Channel, patchbay: Patchbay, words: Sequence[str]) -> bool:
     """Do what the daemon says; whether it has died. If not, it wants these ports no more."""
     alive_at = now()
     while (frames := channel.receive(max(alive_at - now(), 0.0))) is not None:
         for frame in frames:
-            if frame.kind is Kind.END or (frame.kind is Kind.HELLO and frame.value != keeper_words(*words)):
+            if frame.kind is Kind.END or (frame.kind is Kind.HELLO and frame.value != list(words)):
                 return False
             _obey(frame, channel, patchbay)
         if now() >= alive_at:
@@ -183,16 +182,17 @@ def _machines_own(transport: Transport | None, names: tuple[str, str]) -> PortSy
 def run(
     words: list[str], system_of: Callable[[Transport | None, tuple[str, str]], PortSystem] = _machines_own
 ) -> None:
-    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output, and
-    the name under which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system
-    of a transport for these names."""
+    """Be the keeper. `words`: the socket, what it is to be like (see `keeper_words`), and the name under
+    which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system of a transport
+    for the names of input and output."""
     _ignore_signals()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
-    handed, transport, input_name, output_name, meeting = words
-    line = Line(Channel(our_end(handed)))
+    handed, *like, meeting = words
+    _, transport, input_name, output_name = like
+    line = DaemonLine(Channel(our_end(handed)))
     logging.basicConfig(handlers=[_Told(line)], level=logging.INFO, format="%(message)s")
     system = system_of(_CHOICES.get(transport), (input_name, output_name))
-    keep(line, system, (transport, input_name, output_name), Meeting(meeting))
+    keep(line, system, like, Meeting(meeting))
     os._exit(0)  # at once: the next keeper's ports have the same names
 
 

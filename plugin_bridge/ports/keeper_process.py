@@ -38,9 +38,9 @@ class KeeperProcess:
     def __init__(
         self, command: Sequence[str], words: tuple[str, str, str], meeting: str, clock: Clock
     ) -> None:
-        left = left_keeper(meeting)
+        left, like = left_keeper(meeting), keeper_words(*words)
         self.process: subprocess.Popen[bytes] | LeftProcess
-        ours, self.process = left or _begin(command, (*words, meeting))
+        ours, self.process = left or _begin(command, (*like, meeting))
         try:
             self.channel = Channel(ours)
         except BaseException:
@@ -48,7 +48,7 @@ class KeeperProcess:
             self.kill("there is no channel to it")
             raise
         if left is not None:
-            self.channel.send(value_frame(Kind.HELLO, keeper_words(*words)))
+            self.channel.send(value_frame(Kind.HELLO, like))
         self.taken_over = left is not None
         self.view: PatchView | None = None
         self.alive_at = clock()

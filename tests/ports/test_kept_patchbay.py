@@ -17,12 +17,13 @@ import pytest
 from fakes import kept_ports
 from fakes.kept_ports import END, FREEZE
 
+import plugin_bridge
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports import keeper_process
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.connections import Connections
-from plugin_bridge.ports.frames import Kind, midi_frame, value_frame
+from plugin_bridge.ports.frames import Kind, keeper_words, midi_frame, value_frame
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.keeper_meeting import left_keeper, meeting_name
 from plugin_bridge.ports.kept_patchbay import STARTING, KeptPatchbay
@@ -239,7 +240,8 @@ class Alone:
         self.log = log
         self.ours, theirs = socket.socketpair()
         handle = theirs.fileno()
-        command = [sys.executable, kept_ports.__file__, str(log), str(handle), "any", IN, OUT, meeting]
+        words = [str(handle), *keeper_words("any", IN, OUT), meeting]
+        command = [sys.executable, kept_ports.__file__, str(log), *words]
         self.process = subprocess.Popen(command, pass_fds=(handle,), stderr=subprocess.DEVNULL)
         theirs.close()
         wanted = {"listen": ["Keys*"], "play": ["Synth*"]}
@@ -271,7 +273,7 @@ def orphan(tmp_path: Path) -> Iterator[Alone]:
     alone.ours.close()
     assert wait_for(lambda: ON in alone.got() and sounding(alone.got()) == 0)
     yield alone
-    assert alone.process.wait(20) is not None
+    alone.process.wait(20)
 
 
 @needs_meeting
@@ -314,6 +316,18 @@ def test_a_keeper_that_was_left_with_other_ports_makes_room(orphan: Alone, tmp_p
         assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
         assert patchbay.process != orphan.process.pid
         assert "Another Out" in {port.name for port in patchbay.view().ports}
+        assert orphan.process.wait(20) == 0
+
+
+@needs_meeting
+def test_a_keeper_that_another_release_has_left_makes_room(
+    orphan: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin_bridge, "__version__", "another", raising=False)
+    command = (sys.executable, kept_ports.__file__, str(orphan.log))
+    with KeptPatchbay(IN, OUT, BOTH, meeting=meeting_name(tmp_path), command=command) as patchbay:
+        assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
+        assert patchbay.process != orphan.process.pid
         assert orphan.process.wait(20) == 0
 
 

@@ -28,7 +28,7 @@ def meeting_name(folder: Path) -> str:
     who takes a keeper over must be able to end it."""
     if sys.platform != "linux" or not process_handles_work():
         return ""
-    which = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    which = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return f"plugin-bridge-keeper-{os.getuid()}-{which}"
 
 

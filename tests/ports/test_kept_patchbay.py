@@ -277,6 +277,14 @@ def orphan(tmp_path: Path) -> Iterator[Alone]:
 
 
 @needs_meeting
+def test_a_folder_has_one_keeper_whatever_leads_there(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    assert meeting_name(link) == meeting_name(folder) != meeting_name(tmp_path)
+
+
+@needs_meeting
 @pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
 def test_where_processes_cannot_be_held_by_handles_no_keeper_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int

@@ -158,7 +158,10 @@ def _log_since(path: Path, since: float) -> list[tuple[float, str]]:
 
 def _first(said: list[tuple[float, str]], texts: tuple[str, ...]) -> float:
     """When one of these was said first."""
-    return next(when for when, message in said if any(text in message for text in texts))
+    for when, message in said:
+        if any(text in message for text in texts):
+            return when
+    raise LookupError(f"the daemon's log has none of {texts} after the kill")
 
 
 def _rounded(kill: Kill) -> dict[str, float]:

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+import plugin_bridge
 from plugin_bridge.ports.connections import Connections
 from plugin_bridge.ports.patch_view import PatchView, PortView
 
 LARGEST = 2**20
-SPEECH = 2
-"""What is said here, and how; a keeper of another release that says it differently is not taken over."""
 _HEAD = struct.Struct("<BI")
 _TIME = struct.Struct("<d")
 
@@ -93,9 +92,10 @@ def value_frame(kind: Kind, value: Any = None) -> bytes:
     return _HEAD.pack(kind, len(body)) + body
 
 
-def keeper_words(transport: str, input_name: str, output_name: str) -> list[Any]:
-    """A HELLO frame's value: the transport ("any" or one), and the names of the virtual ports."""
-    return [SPEECH, transport, input_name, output_name]
+def keeper_words(transport: str, input_name: str, output_name: str) -> tuple[str, str, str, str]:
+    """What a keeper is to be like, as it is told at its start and in a HELLO frame: the release, for each may
+    say other things here, the transport ("any" or one), and the names of the virtual ports."""
+    return plugin_bridge.__version__, transport, input_name, output_name
 
 
 def connections_from(value: Any) -> Connections:

@@ -11,9 +11,10 @@ import contextlib
 import os
 import select
 import socket
-import struct
 import sys
 from pathlib import Path
+
+from plugin_bridge.ports.peer import other_end, process_handle
 
 _CONNECT_SECONDS = 1.0
 _SHARED = Path("/dev/shm")  # noqa: S108
@@ -89,13 +90,8 @@ def _socket_paths() -> list[Path]:
 
 def _process_handle(path: Path) -> int:
     """A handle of the process that listens at `path`; OSError where there is none or it is hidden."""
-    if sys.platform != "linux":
-        raise OSError("process handles exist on Linux only")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_CONNECT_SECONDS)
         connection.connect(str(path))
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    process = struct.unpack("3i", credentials)[0]
-    if process <= 0:
-        raise OSError(f"{path} is served from outside this process namespace")
-    return os.pidfd_open(process)
+        process, _ = other_end(connection)
+    return process_handle(process)

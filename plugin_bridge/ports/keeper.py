@@ -12,8 +12,9 @@ inside libjack now and then, with Python's lock held. So the ports live here, wh
 - The keeper freezes: the daemon hears nothing of it and kills it. When the daemon has gone too, a thread
   of `faulthandler`'s, which needs no lock, ends it.
 
-It ends with the daemon and not at signals that a whole group of processes gets: what the daemon sends last
-are note-offs.
+Signals that a whole group of processes gets do not end it while it has a daemon: what that sends last are
+note-offs. But a keeper that got a SIGTERM waits for no other daemon: where the unit does not say otherwise,
+systemd ends what a dead daemon left behind before it starts another one.
 
 Threads: the main thread reads the socket; the patchbay's send to it.
 """
@@ -26,7 +27,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from plugin_bridge.ports.channel import Channel
@@ -36,7 +37,6 @@ from plugin_bridge.ports.frames import (
     Frame,
     Kind,
     connections_from,
-    keeper_words,
     value_frame,
     view_value,
 )
@@ -55,10 +55,12 @@ ALONE_SECONDS = 12.0
 """After this long without one the keeper ends itself. The daemon is sooner, while there is one."""
 ORPHAN_SECONDS = 15.0
 """How long a keeper whose daemon has died waits for another, which a slow machine takes its time to start."""
+ASKED_SECONDS = 0.1
+"""How often it looks meanwhile whether it was asked to end."""
 _CHOICES: dict[str, Transport] = {"alsa": "alsa", "jack": "jack"}
 
 
-class Line:
+class DaemonLine:
     """The line to whichever daemon there is. What is said while there is none is dropped."""
 
     def __init__(self, channel: Channel) -> None:
@@ -76,7 +78,7 @@ class Line:
 class _Told(logging.Handler):
     """Log lines for the daemon's log."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: DaemonLine) -> None:
         super().__init__()
         self._line = line
 
@@ -86,10 +88,10 @@ class _Told(logging.Handler):
         self._line.send(value_frame(Kind.LOG, told))
 
 
-def keep(line: Line, system: PortSystem, words: tuple[str, str, str], meeting: Meeting) -> None:
-    """Hold ports until they are not wanted any more. `words`: the transport, the names of input and output.
-    Does not return when the MIDI system ends."""
-    _, input_name, output_name = words
+def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Meeting) -> None:
+    """Hold ports until they are not wanted any more. `words`: see `keeper_words`. Does not return when the
+    MIDI system ends."""
+    _, _, input_name, output_name = words
     patchbay = Patchbay(
         system, input_name, output_name, Connections(),
         changed=lambda: line.send(_view(patchbay)), ended=_leave,
@@ -115,12 +117,12 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _serve(channel: Channel, patchbay: Patchbay, words: tuple[str, str, str]) -> bool:
+def _serve(channel: Channel, patchbay: Patchbay, words: Sequence[str]) -> bool:
     """Do what the daemon says; whether it has died. If not, it wants these ports no more."""
     alive_at = now()
     while (frames := channel.receive(max(alive_at - now(), 0.0))) is not None:
         for frame in frames:
-            if frame.kind is Kind.END or (frame.kind is Kind.HELLO and frame.value != keeper_words(*words)):
+            if frame.kind is Kind.END or (frame.kind is Kind.HELLO and frame.value != list(words)):
                 return False
             _obey(frame, channel, patchbay)
         if now() >= alive_at:
@@ -140,14 +142,29 @@ def _obey(frame: Frame, channel: Channel, patchbay: Patchbay) -> None:
 
 
 def _another(meeting: Meeting) -> Channel | None:
-    """The line to the daemon that is started next; None where none comes."""
+    """The line to the daemon that is started next; None where none comes, or is to be waited for."""
     until = now() + ORPHAN_SECONDS
-    while meeting.possible and now() < until:
+    while meeting.possible and now() < until and not _asked_to_end():
         faulthandler.dump_traceback_later(ALONE_SECONDS, exit=True)
-        line = meeting.wait(ALIVE_SECONDS)
+        line = meeting.wait(ASKED_SECONDS)
         if line is not None:
             return Channel(line)
     return None
+
+
+def _ignore_signals() -> None:
+    """Go on at those that a whole group gets. SIGTERM is kept back from all threads to come, libjack's
+    included, none of whose calls it interrupts: Linux has it wait, though it is ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _asked_to_end() -> bool:
+    """Whether a SIGTERM has come so far."""
+    return sys.platform != "win32" and signal.SIGTERM in signal.sigpending()
 
 
 def our_end(handed: str) -> socket.socket:
@@ -165,18 +182,17 @@ def _machines_own(transport: Transport | None, names: tuple[str, str]) -> PortSy
 def run(
     words: list[str], system_of: Callable[[Transport | None, tuple[str, str]], PortSystem] = _machines_own
 ) -> None:
-    """Be the keeper. `words`: the socket, the transport ("any" or one), the names of input and output, and
-    the name under which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system
-    of a transport for these names."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """Be the keeper. `words`: the socket, what it is to be like (see `keeper_words`), and the name under
+    which another daemon finds it ("": none is waited for). `system_of` makes the MIDI system of a transport
+    for the names of input and output."""
+    _ignore_signals()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
-    handed, transport, input_name, output_name, meeting = words
-    line = Line(Channel(our_end(handed)))
+    handed, *like, meeting = words
+    _, transport, input_name, output_name = like
+    line = DaemonLine(Channel(our_end(handed)))
     logging.basicConfig(handlers=[_Told(line)], level=logging.INFO, format="%(message)s")
     system = system_of(_CHOICES.get(transport), (input_name, output_name))
-    keep(line, system, (transport, input_name, output_name), Meeting(meeting))
+    keep(line, system, like, Meeting(meeting))
     os._exit(0)  # at once: the next keeper's ports have the same names
 
 

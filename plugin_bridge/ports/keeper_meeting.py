@@ -14,20 +14,21 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from pathlib import Path
 
+from plugin_bridge.ports.peer import other_end, process_handle, process_handles_work
+
 _AGAIN_SECONDS = 0.05
-_CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7)
 
 
 def meeting_name(folder: Path) -> str:
-    """The name under which the daemon of this folder and its keeper meet; empty where they cannot."""
-    if sys.platform != "linux":
+    """The name under which the daemon of this folder and its keeper meet; empty where they cannot:
+    who takes a keeper over must be able to end it."""
+    if sys.platform != "linux" or not process_handles_work():
         return ""
-    which = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    which = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return f"plugin-bridge-keeper-{os.getuid()}-{which}"
 
 
@@ -55,7 +56,7 @@ class Meeting:
         self._listening.settimeout(seconds)
         with contextlib.suppress(OSError):
             line, _ = self._listening.accept()
-            if _other(line)[1] == os.getuid():
+            if _is_ours(line):
                 return line
             line.close()
         return None
@@ -103,10 +104,10 @@ def left_keeper(name: str) -> tuple[socket.socket, LeftProcess] | None:
     try:
         line.setblocking(False)
         line.connect(_address(name))
-        process, user = _other(line)
+        process, user = other_end(line)
         if user != os.getuid():
             raise PermissionError(name)
-        return line, LeftProcess(process, os.pidfd_open(process))
+        return line, LeftProcess(process, process_handle(process))
     except OSError:
         line.close()
         return None
@@ -116,10 +117,8 @@ def _address(name: str) -> str:
     return f"\0{name}"
 
 
-def _other(line: socket.socket) -> tuple[int, int]:
-    """The process and the user at the other end."""
-    if sys.platform != "linux":
-        raise OSError("unknown")
-    told = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    process, user, _ = _CREDENTIALS.unpack(told)
-    return process, user
+def _is_ours(line: socket.socket) -> bool:
+    try:
+        return other_end(line)[1] == os.getuid()
+    except OSError:
+        return False

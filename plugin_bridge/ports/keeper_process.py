@@ -38,15 +38,17 @@ class KeeperProcess:
     def __init__(
         self, command: Sequence[str], words: tuple[str, str, str], meeting: str, clock: Clock
     ) -> None:
-        left = left_keeper(meeting)
+        left, like = left_keeper(meeting), keeper_words(*words)
         self.process: subprocess.Popen[bytes] | LeftProcess
-        if left is None:
-            ours, self.process = _begin(command, (*words, meeting))
+        ours, self.process = left or _begin(command, (*like, meeting))
+        try:
             self.channel = Channel(ours)
-        else:
-            ours, self.process = left
-            self.channel = Channel(ours)
-            self.channel.send(value_frame(Kind.HELLO, keeper_words(*words)))
+        except BaseException:
+            ours.close()
+            self.kill("there is no channel to it")
+            raise
+        if left is not None:
+            self.channel.send(value_frame(Kind.HELLO, like))
         self.taken_over = left is not None
         self.view: PatchView | None = None
         self.alive_at = clock()
@@ -65,18 +67,24 @@ class KeeperProcess:
         """What it says next, or nothing when it has become `quiet`; None when it has ended, or had to be."""
         silence = self._clock() - self.alive_at
         if silence >= HANGING_SECONDS:
-            self._kill("it hung and was killed")
+            self.kill("it hung and was killed")
             return None
         patience = (HANGING_SECONDS if self.quiet else QUIET_SECONDS) - silence
         frames = self.channel.receive(patience, [] if self._watch is None else [self._watch.handle])
         if self._watch is not None and self._watch.gone():
             self._server_gone = True
-            self._kill("its JACK server has ended")  # so nobody has to bury it
+            self.kill("its JACK server has ended")  # so nobody has to bury it
             return None
         if frames:
             self.alive_at = self._clock()
         self.quiet = self._clock() - self.alive_at >= QUIET_SECONDS
         return frames
+
+    def kill(self, how: str) -> None:
+        """End it at once, and tell `how` it ended."""
+        self._how = how
+        self.process.kill()
+        self._ended(None)
 
     @property
     def followed_its_server(self) -> bool:
@@ -86,7 +94,7 @@ class KeeperProcess:
     def end(self) -> str:
         """Make sure that it has ended, and give back what it took; how it ended, in words."""
         if not self._ended(ENDING_SECONDS):
-            self._kill("it did not end and was killed")
+            self.kill("it did not end and was killed")
         self.channel.close()
         if self._watch is not None:
             self._watch.close()
@@ -108,11 +116,6 @@ class KeeperProcess:
             return self.process.wait(seconds) is not False
         except subprocess.TimeoutExpired:
             return False
-
-    def _kill(self, how: str) -> None:
-        self._how = how
-        self.process.kill()
-        self._ended(None)
 
 
 def _begin(command: Sequence[str], words: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:

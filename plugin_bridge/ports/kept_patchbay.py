@@ -152,7 +152,11 @@ class KeptPatchbay:
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             began = self._clock()
-            in_order, how = self._one_keeper()
+            try:
+                in_order, how = self._one_keeper()
+            except Exception as error:  # whatever it was: without this thread there are no ports
+                logger.exception("a port keeper failed")
+                in_order, how = False, repr(error)
             self._let_go()
             if self._closing.is_set():
                 return
@@ -169,15 +173,11 @@ class KeptPatchbay:
             keeper = KeeperProcess(self._command, self._words, self._meeting, self._clock)
         except OSError as error:
             return False, f"it cannot be started: {error}"
-        if keeper.taken_over:
-            logger.info("the ports of a daemon that has died are taken over")
-        with self._lock:
-            self._keeper = keeper
-            self._tell_connections(keeper)
-            if self._closing.is_set():
-                keeper.finish()
         try:
             self._listen_to(keeper)
+        except Exception as error:
+            keeper.kill(f"it was killed: {error!r}")
+            raise
         finally:
             with self._lock:
                 self._keeper = None
@@ -186,14 +186,18 @@ class KeptPatchbay:
 
     def _listen_to(self, keeper: KeeperProcess) -> None:
         """Hear what it says until it has ended, or hangs."""
-        try:
-            while (frames := keeper.receive()) is not None:
-                if keeper.quiet:  # it may have frozen: nobody hears the player let go of a key
-                    self._let_go()
-                for frame in frames:
-                    self._hear(keeper, frame)
-        except ValueError as error:
-            logger.error("the port keeper says what makes no sense: %s", error)
+        if keeper.taken_over:
+            logger.info("the ports of a daemon that has died are taken over")
+        with self._lock:
+            self._keeper = keeper
+            self._tell_connections(keeper)
+            if self._closing.is_set():
+                keeper.finish()
+        while (frames := keeper.receive()) is not None:
+            if keeper.quiet:  # it may have frozen: nobody hears the player let go of a key
+                self._let_go()
+            for frame in frames:
+                self._hear(keeper, frame)
 
     def _hear(self, keeper: KeeperProcess, frame: Frame) -> None:
         match frame.kind:

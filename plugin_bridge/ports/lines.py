@@ -1,8 +1,8 @@
 """The open ports of a patchbay: what passes through them, and what sounds on each of them.
 
-Threads: `fetch` belongs to the reader, `send` to any thread, all else to the looker, which opens ports before
-they are added and frees them after they were taken out. `_reading` is held while inputs are fetched from or
-taken out, `_sending` while outputs are sent to or taken out.
+Threads: `fetch` belongs to the reader; `send`, `let_go`, `sent`, `of` and `all` to any thread; all else to
+the looker, which opens ports before they are added and frees them after they were taken out. `_reading` is
+held while inputs are fetched from or taken out, `_sending` while outputs are sent to or taken out.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def ask_for_favour() -> None:
 @contextlib.contextmanager
 def hurried() -> Iterator[None]:
     """Let the calling thread, which computes, run before ordinary ones until the end of the block. What it
-    starts is ordinary."""
+    starts is ordinary, afterwards too: who is not privileged cannot take that back, sched(7)."""
     if not hasattr(os, "sched_setscheduler"):
         yield
         return
@@ -56,4 +56,5 @@ def hurried() -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, *before)
+            policy, parameters = before
+            os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, parameters)

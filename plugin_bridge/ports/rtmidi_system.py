@@ -149,7 +149,7 @@ class RtmidiSystem:
     def look(self) -> Present:
         """What is there. BridgeError when asking fails. A client of JACK's that has gone and come back under
         the same name since the last look is left out once, so that what was connected to it is let go."""
-        self._shut_out = any(each.shut_out() for each in self._opened)
+        self._shut_out = any(each.shut_out() for each in (*self._opened, *self._scouts))
         if self._shut_out:
             raise BridgeError("JACK has shut this program out")
         marks = client_marks() if self._transport == "jack" else {}

@@ -31,6 +31,8 @@ STILL = 2.0
 """Turns a second: with fewer JACK stands still. Its longest usual periods make 5.4."""
 STILL_SECONDS, LONGEST_STILL = 3.0, 60.0
 """How long it may: doubled each time, until somebody has turns."""
+ENDED = -1
+"""Instead of how often a thread has slept."""
 
 _TASKS = Path("/proc/self/task")
 _SLEEPS = b"\nvoluntary_ctxt_switches:"
@@ -69,15 +71,15 @@ class ClientThreads:
     def turns(self) -> int | None:
         """How often the client has had its turn so far, roughly; None where that is not known, or not yet."""
         self._tell_apart()
-        count = -1 if self._called is None else sleeps(self._called)
-        return None if count < 0 else count
+        count = None if self._called is None else sleeps(self._called)
+        return None if count == ENDED else count
 
     def shut_out(self) -> bool:
         """Whether JACK wants nothing more of the client: a thread of its own has ended."""
         self._tell_apart()
         known = [each for each in (self._called, self._told) if each is not None]
         if known:
-            return any(sleeps(each) < 0 for each in known)
+            return any(sleeps(each) == ENDED for each in known)
         return not self._unknown
 
     def _tell_apart(self) -> None:
@@ -93,24 +95,33 @@ class ClientThreads:
                 self._unknown.discard(each)
 
 
-def sleeps(task: Path) -> int:
-    """How often a thread has slept, or was made to, so far; -1 when it has ended. `task` is its folder."""
+def sleeps(task: Path) -> int | None:
+    """How often a thread has slept, or was made to, so far; ENDED when it has ended, None where the system
+    does not show it. `task` is its folder."""
     try:
-        slept = (task / "status").read_bytes().partition(_SLEEPS)[2].split()
-        return int(slept[0]) + int(slept[2])
+        status = (task / "status").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ENDED
     except OSError:
-        return -1
+        return None
+    slept = status.partition(_SLEEPS)[2].split()
+    if slept:
+        return int(slept[0]) + int(slept[2])
+    return None if status else ENDED
 
 
 def _waits_for(task: Path) -> _Waits:
     try:
-        call, *words = (task / "syscall").read_text().split()
+        told = (task / "syscall").read_text().split()
     except FileNotFoundError:
         return _Waits.ELSE if task.is_dir() else _Waits.ENDED
-    except OSError:
+    except ProcessLookupError:
         return _Waits.ENDED
-    except ValueError:
+    except OSError:
         return _Waits.ELSE
+    if not told:
+        return _Waits.ENDED
+    call, *words = told
     if call == _FUTEX and int(words[1], 16) & _OPERATION == _WAIT:
         return _Waits.TURN
     return _Waits.NEWS if call == _READ else _Waits.ELSE

@@ -115,6 +115,25 @@ def test_killed_in_the_middle_of_a_note_its_notes_end_and_the_duet_goes_on(
     assert stage.sounding() == 0
 
 
+def test_killed_under_a_unit_that_ends_what_is_left_the_duet_goes_on_as_soon(
+    home: dict[str, str], stage: Stage, tmp_path: Path
+) -> None:
+    """As an earlier version wrote it, or somebody by hand."""
+    unit = UserUnit(folder=tmp_path).definition().replace(b"KillMode=process\n", b"")
+    with FakeSupervisor(unit, tmp_path, home) as supervisor:
+        wait_for_notes(stage, 0.0, 8, 30.0)
+        assert supervisor.process is not None
+        main = supervisor.process.pid
+        supervisor.process.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        supervisor.wait_ready(2)
+        assert not members(main)
+        assert supervisor.started[1] - killed < 10.0  # systemd's patience, and the keeper's, are 15 s
+        wait_for_notes(stage, supervisor.ready[1], 1, 30.0)
+    time.sleep(0.3)
+    assert stage.sounding() == 0
+
+
 @pytest.mark.parametrize("what", ["keeper", "both"])
 def test_a_keeper_killed_in_the_middle_of_a_note_alone_or_with_the_daemon(
     home: dict[str, str], stage: Stage, tmp_path: Path, what: str

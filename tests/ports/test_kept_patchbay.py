@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -16,12 +17,13 @@ import pytest
 from fakes import kept_ports
 from fakes.kept_ports import END, FREEZE
 
+import plugin_bridge
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports import keeper_process
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.connections import Connections
-from plugin_bridge.ports.frames import Kind, midi_frame, value_frame
+from plugin_bridge.ports.frames import Kind, keeper_words, midi_frame, value_frame
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.keeper_meeting import left_keeper, meeting_name
 from plugin_bridge.ports.kept_patchbay import STARTING, KeptPatchbay
@@ -196,6 +198,41 @@ def test_a_keeper_that_cannot_start_is_tried_again_and_nothing_else_stops(comman
         assert patchbay.transport == "loopback"
 
 
+@pytest.mark.parametrize(
+    "said", [value_frame(Kind.VIEW, {"of": "another"}), value_frame(Kind.LOG, 1), b"?" * 9]
+)
+def test_a_keeper_that_says_what_makes_no_sense_is_replaced(tmp_path: Path, said: bytes) -> None:
+    log = tmp_path / "started"
+    speaks = (
+        "import os, socket, sys, time\n"
+        f"open({str(log)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"socket.socket(fileno=int(sys.argv[1])).sendall({said!r})\n"
+        "time.sleep(60)\n"
+    )
+    with KeptPatchbay(IN, OUT, BOTH, command=(sys.executable, "-c", speaks)):
+        assert wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 2)
+    for each in log.read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(each), 0)
+
+
+def test_whatever_goes_wrong_with_one_keeper_there_is_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, failures = bench.hold_a_note(), ["once"]
+
+    class Channels(Channel):
+        def __init__(self, end: socket.socket) -> None:
+            if failures:
+                raise RuntimeError(failures.pop())
+            super().__init__(end)
+
+    monkeypatch.setattr(keeper_process, "Channel", Channels)
+    os.kill(process, signal.SIGKILL)
+    assert bench.another_keeper(process)
+    assert not failures
+
+
 class Alone:
     """A keeper whose daemon is the test."""
 
@@ -203,7 +240,8 @@ class Alone:
         self.log = log
         self.ours, theirs = socket.socketpair()
         handle = theirs.fileno()
-        command = [sys.executable, kept_ports.__file__, str(log), str(handle), "any", IN, OUT, meeting]
+        words = [str(handle), *keeper_words("any", IN, OUT), meeting]
+        command = [sys.executable, kept_ports.__file__, str(log), *words]
         self.process = subprocess.Popen(command, pass_fds=(handle,), stderr=subprocess.DEVNULL)
         theirs.close()
         wanted = {"listen": ["Keys*"], "play": ["Synth*"]}
@@ -235,7 +273,33 @@ def orphan(tmp_path: Path) -> Iterator[Alone]:
     alone.ours.close()
     assert wait_for(lambda: ON in alone.got() and sounding(alone.got()) == 0)
     yield alone
-    assert alone.process.wait(20) is not None
+    alone.process.wait(20)
+
+
+@needs_meeting
+def test_a_folder_has_one_keeper_whatever_leads_there(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    assert meeting_name(link) == meeting_name(folder) != meeting_name(tmp_path)
+
+
+@needs_meeting
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_where_processes_cannot_be_held_by_handles_no_keeper_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(error, "refused")
+
+    assert meeting_name(tmp_path)
+    for module, name in ((os, "pidfd_open"), (signal, "pidfd_send_signal")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, refuse)
+            assert meeting_name(tmp_path) == ""
+        with monkeypatch.context() as patch:
+            patch.delattr(module, name)
+            assert meeting_name(tmp_path) == ""
 
 
 @needs_meeting
@@ -264,6 +328,18 @@ def test_a_keeper_that_was_left_with_other_ports_makes_room(orphan: Alone, tmp_p
 
 
 @needs_meeting
+def test_a_keeper_that_another_release_has_left_makes_room(
+    orphan: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin_bridge, "__version__", "another", raising=False)
+    command = (sys.executable, kept_ports.__file__, str(orphan.log))
+    with KeptPatchbay(IN, OUT, BOTH, meeting=meeting_name(tmp_path), command=command) as patchbay:
+        assert wait_for(lambda: sum(port.connected for port in patchbay.view().ports) == 4)
+        assert patchbay.process != orphan.process.pid
+        assert orphan.process.wait(20) == 0
+
+
+@needs_meeting
 def test_a_keeper_that_was_left_and_hangs_is_replaced(
     orphan: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +363,28 @@ def test_a_keeper_for_which_nobody_comes_ends_in_good_order(
     assert alone.process.wait(20) == 0
     assert sounding(alone.got()) == 0
     assert left_keeper(meeting_name(tmp_path)) is None
+
+
+@needs_meeting
+def test_a_keeper_that_is_asked_to_end_while_it_waits_for_a_daemon_ends_in_good_order(orphan: Alone) -> None:
+    os.kill(orphan.process.pid, signal.SIGTERM)
+    assert orphan.process.wait(20) == 0  # it would wait for 30 s
+    assert sounding(orphan.got()) == 0
+
+
+@needs_meeting
+def test_a_keeper_that_was_asked_to_end_plays_on_with_its_daemon_and_waits_for_no_other(
+    tmp_path: Path,
+) -> None:
+    alone = Alone(tmp_path / "synth.log", meeting_name(tmp_path))
+    os.kill(alone.process.pid, signal.SIGTERM)
+    alone.ours.sendall(midi_frame(ON, 0.0))
+    assert wait_for(lambda: ON in alone.got())
+    time.sleep(0.3)
+    assert sounding(alone.got()) == 1
+    alone.ours.close()
+    assert alone.process.wait(20) == 0  # it would wait for 30 s
+    assert sounding(alone.got()) == 0
 
 
 @needs_meeting

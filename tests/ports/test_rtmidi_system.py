@@ -238,14 +238,18 @@ def test_a_device_that_comes_back_finds_the_client_that_it_had_and_nothing_of_it
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a client's threads")
-def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    shut_out = threading.Event()
+@pytest.mark.parametrize("opened", [True, False])
+def test_when_jack_shuts_a_client_out_the_system_has_ended(
+    monkeypatch: pytest.MonkeyPatch, opened: bool
+) -> None:
+    shut_out, let_go = threading.Event(), threading.Event()
 
     class Client:
         """As libjack's: a thread that ends when the server closes the line."""
 
-        def __init__(self) -> None:
-            self.thread = threading.Thread(target=shut_out.wait)
+        def __init__(self, direction: str) -> None:
+            ends = shut_out if direction == "input" else let_go
+            self.thread = threading.Thread(target=ends.wait)
             self.thread.start()
 
         def get_ports(self) -> list[str]:
@@ -263,20 +267,23 @@ def test_when_jack_shuts_a_client_out_the_system_has_ended(monkeypatch: pytest.M
         def delete(self) -> None:
             self.thread.join()
 
-    monkeypatch.setattr(rtmidi_system, "new_port", lambda *_: Client())
+    monkeypatch.setattr(rtmidi_system, "new_port", lambda _, direction, *__: Client(direction))
     monkeypatch.setattr(rtmidi_system, "client_marks", dict)
     system = RtmidiSystem("jack", Probes("linux", lambda: None, no_alsa, lambda: None))
     assert system.find() is None
-    port = system.open("input", Virtual("Plugin Bridge In"))
-    assert isinstance(port, rtmidi_system._RtmidiPort)
+    if opened:
+        system.open("input", Virtual("Plugin Bridge In"))
     system.look()
     assert not system.gone()
+    [port] = system._opened or [each for each in system._scouts if each.direction == "input"]
     shut_out.set()
     while not port.shut_out():  # a thread of the system's ends in its own time
         time.sleep(0.001)
     with pytest.raises(BridgeError, match="shut"):
         system.look()
     assert system.gone()
+    let_go.set()
+    system.close()
 
 
 def test_what_the_system_takes_long_for_is_in_the_log(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -114,7 +117,7 @@ def client() -> Iterator[tuple[ClientThreads, dict[str, threading.Event], Callab
 
     def count() -> int:
         os.write(writing, b"n")
-        return sleeps(turns_module._TASKS / str(news[0]))
+        return sleeps(turns_module._TASKS / str(news[0])) or 0
 
     threads = [threading.Thread(target=each) for each in (told, ends["all"].wait, called)]
     for each in threads:
@@ -157,6 +160,37 @@ def test_news_are_no_turns_however_many_there_are(
     while threads.turns() is not None:  # it has ended: JACK calls it no more
         time.sleep(0.001)
     assert threads.shut_out()
+
+
+GONE = [FileNotFoundError(), ProcessLookupError(), b""]
+HIDDEN = [PermissionError(), OSError(errno.EIO, "no"), b"running\n"]
+
+
+@pytest.mark.parametrize("answer", GONE + HIDDEN, ids=repr)
+@pytest.mark.parametrize("known", [True, False])
+def test_only_a_thread_that_has_gone_has_ended_and_not_one_that_the_system_hides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | bytes, known: bool
+) -> None:
+    task = tmp_path / "7"
+    task.mkdir()
+    monkeypatch.setattr(turns_module, "_FUTEX", "202")
+    (task / "syscall").write_text("202 0x0 0x0\n")
+    (task / "status").write_text("Name:\tjack\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t1\n")
+    client = ClientThreads([7], tmp_path)
+    if known:
+        assert client.turns() == 6
+
+    def read(_: Path) -> bytes:
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(Path, "read_text", lambda path: read(path).decode())
+    if isinstance(answer, FileNotFoundError):
+        shutil.rmtree(task)
+    assert client.turns() is None
+    assert client.shut_out() == (answer in GONE)
 
 
 @needs_linux

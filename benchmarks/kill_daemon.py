@@ -30,12 +30,10 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +41,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from fakes.busy import busy
 from fakes.jack import start_jack, stop_jack
 from fakes.stage import Stage
 from fakes.supervisor import FakeSupervisor
@@ -71,7 +70,7 @@ class Kill:
 
 def main() -> int:
     options = _arguments()
-    with tempfile.TemporaryDirectory() as folder, _busy(options.busy):
+    with tempfile.TemporaryDirectory() as folder, busy(options.busy):
         name = f"pbkill{os.getpid()}"
         os.environ.update(JACK_DEFAULT_SERVER=name, JACK_NO_START_SERVER="1")
         log = Path(folder) / "jackd.log"
@@ -174,17 +173,6 @@ def _wait(condition: Callable[[], object]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the partner does not play on")
         time.sleep(0.005)
-
-
-@contextmanager
-def _busy(processes: int) -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for each in loops:
-            each.kill()
-            each.wait()
 
 
 def _arguments() -> argparse.Namespace:

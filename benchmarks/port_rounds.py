@@ -28,17 +28,18 @@ import logging
 import os
 import random
 import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fakes.busy import busy
 from jack_stage import ECHOES, Stage, handles_of, threads_of
 
 from plugin_bridge.ports.connections import Connections
@@ -133,7 +134,7 @@ class Leaks:
 
 def main() -> int:
     options = _arguments()
-    with tempfile.TemporaryDirectory() as folder, _busy(options.busy):
+    with tempfile.TemporaryDirectory() as folder, busy(options.busy):
         name = f"pbrounds{os.getpid()}"
         os.environ.update(JACK_DEFAULT_SERVER=name, JACK_NO_START_SERVER="1")
         stage = Stage(name, Path(folder) / "jackd.log", waits=options.waits)
@@ -249,17 +250,6 @@ def _wait_for(condition: Callable[[], object], seconds: float) -> bool:
             return False
         time.sleep(0.005)
     return True
-
-
-@contextmanager
-def _busy(processes: int) -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for each in loops:
-            each.kill()
-            each.wait()
 
 
 def _arguments() -> argparse.Namespace:

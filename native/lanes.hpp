@@ -185,6 +185,17 @@ inline std::int32_t store_words(std::int32_t* to, F x) {
     return total;
 }
 
+// Has the compiler add to these sums here. GCC would put it off to a block's end, where each product has to wait
+// in memory: with four rows that takes half as long again.
+inline void add_now(__m256i& low, __m256i& high) {
+#if defined(__GNUC__)
+    asm("" : "+x"(low), "+x"(high));
+#else
+    static_cast<void>(low);
+    static_cast<void>(high);
+#endif
+}
+
 template <int rows>
 inline void multiply_block(const std::uint8_t* weights, const std::int32_t* words, const std::int32_t* starts,
                            F* products) {
@@ -206,6 +217,7 @@ inline void multiply_block(const std::uint8_t* weights, const std::int32_t* word
             const __m256i pair = _mm256_set1_epi32(words[g * rows + r]);
             low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(first, pair));
             high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(second, pair));
+            add_now(low[r], high[r]);
         }
     }
     PLUGIN_BRIDGE_UNROLL

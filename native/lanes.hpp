@@ -2,12 +2,15 @@
 // weights with 8-bit activations. Included by kernels.cpp alone, inside its namespace.
 //
 // Activations come in words of `group` values, as they lie side by side for each output in packed weights;
-// `most_rows` is how many rows of products fit the registers.
+// `most_rows` is how many rows of products fit the registers, `most_sums` how many sums of F beside what is
+// added to them.
 
 #if defined(__GNUC__)
 #define PLUGIN_BRIDGE_UNROLL _Pragma("GCC unroll 16")
+#define PLUGIN_BRIDGE_ROLLED _Pragma("GCC unroll 1")
 #else
 #define PLUGIN_BRIDGE_UNROLL
+#define PLUGIN_BRIDGE_ROLLED
 #endif
 
 // Asks for the cache line of an address that is read soon, and may lie beyond what there is, where so many
@@ -32,9 +35,11 @@ constexpr std::size_t weights_ahead = 8 * lane_count * block_inputs;  // bytes o
 
 constexpr std::size_t group = 4;
 constexpr int most_rows = 8;
+constexpr int most_sums = 16;
 using F = __m512;
 
 inline F load(const float* p) { return _mm512_loadu_ps(p); }
+inline F load_once(const float* p) { return load(p); }
 inline void store(float* p, F a) { _mm512_storeu_ps(p, a); }
 inline F all(float x) { return _mm512_set1_ps(x); }
 inline F add(F a, F b) { return _mm512_add_ps(a, b); }
@@ -54,8 +59,12 @@ inline void store_halves(float* low, float* high, F a) {
 inline float sum(F a) { return _mm512_reduce_add_ps(a); }
 inline float largest(F a) { return _mm512_reduce_max_ps(a); }
 
+// What is left of F when lanes are added as far as costs next to nothing.
+using Folded = F;
+inline Folded fold(F a) { return a; }
+
 // Lane i of the result is the sum over the lanes of rows[i].
-inline F sums(const F* rows) {
+inline F sums(const Folded* rows) {
     F quarters[4];
     for (int q = 0; q < 4; ++q) {
         const F* r = rows + 4 * q;
@@ -108,11 +117,20 @@ inline void multiply_block(const std::uint8_t* weights, const std::int32_t* word
 
 constexpr std::size_t group = 2;
 constexpr int most_rows = 4;
+constexpr int most_sums = 4;
 struct F {
     __m256 a, b;
 };
 
 inline F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+// Into registers. Without it GCC reads anew for each use, and reading is then all that multiplying waits for.
+inline F load_once(const float* p) {
+    F x = load(p);
+#if defined(__GNUC__)
+    asm("" : "+x"(x.a), "+x"(x.b));
+#endif
+    return x;
+}
 inline void store(float* p, F x) {
     _mm256_storeu_ps(p, x.a);
     _mm256_storeu_ps(p + 8, x.b);
@@ -158,18 +176,18 @@ inline float largest(F x) {
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
-inline __m256 sums_of_eight(const F* rows) {
+using Folded = __m256;
+inline Folded fold(F x) { return _mm256_add_ps(x.a, x.b); }
+inline __m256 sums_of_eight(const Folded* rows) {
     __m256 fours[2];
     for (int half = 0; half < 2; ++half) {
-        const F* r = rows + 4 * half;
-        const __m256 low = _mm256_hadd_ps(_mm256_add_ps(r[0].a, r[0].b), _mm256_add_ps(r[1].a, r[1].b));
-        const __m256 high = _mm256_hadd_ps(_mm256_add_ps(r[2].a, r[2].b), _mm256_add_ps(r[3].a, r[3].b));
-        fours[half] = _mm256_hadd_ps(low, high);
+        const Folded* r = rows + 4 * half;
+        fours[half] = _mm256_hadd_ps(_mm256_hadd_ps(r[0], r[1]), _mm256_hadd_ps(r[2], r[3]));
     }
     return _mm256_add_ps(_mm256_permute2f128_ps(fours[0], fours[1], 0x20),
                          _mm256_permute2f128_ps(fours[0], fours[1], 0x31));
 }
-inline F sums(const F* rows) { return {sums_of_eight(rows), sums_of_eight(rows + 8)}; }
+inline F sums(const Folded* rows) { return {sums_of_eight(rows), sums_of_eight(rows + 8)}; }
 
 inline std::int32_t store_words(std::int32_t* to, F x) {
     const __m256i low = _mm256_cvtps_epi32(x.a), high = _mm256_cvtps_epi32(x.b);
@@ -230,6 +248,7 @@ inline void multiply_block(const std::uint8_t* weights, const std::int32_t* word
 
 constexpr std::size_t group = 4;
 constexpr int most_rows = 4;
+constexpr int most_sums = 4;
 struct F {
     float v[lane_count];
 };
@@ -245,6 +264,7 @@ inline F each(Operation operation) {
 inline F load(const float* p) {
     return each([=](std::size_t i) { return p[i]; });
 }
+inline F load_once(const float* p) { return load(p); }
 inline void store(float* p, const F& a) { memcpy(p, a.v, sizeof a.v); }
 inline F all(float x) {
     return each([=](std::size_t) { return x; });
@@ -311,7 +331,9 @@ inline float largest(const F& a) {
     }
     return highest;
 }
-inline F sums(const F* rows) {
+using Folded = F;
+inline const Folded& fold(const F& a) { return a; }
+inline F sums(const Folded* rows) {
     return each([=](std::size_t i) { return sum(rows[i]); });
 }
 inline std::int32_t store_words(std::int32_t* to, const F& a) {
@@ -349,3 +371,35 @@ inline void multiply_block(const std::uint8_t* weights, const std::int32_t* word
 }
 
 #endif
+
+template <int value>
+struct Number {};
+template <int value>
+constexpr int value_of(Number<value>) {
+    return value;
+}
+
+// Calls work(first, Number<n>) on parts of `most` (a power of two), then of half as many, and so on to `end`.
+template <int most, class Work>
+void in_parts(std::size_t first, std::size_t end, Work work) {
+    for (; first + most <= end; first += most) {
+        work(first, Number<most>{});
+    }
+    if constexpr (most > 1) {
+        in_parts<most / 2>(first, end, work);
+    }
+}
+
+// e to the power of each lane (Cephes' expf: range reduction and a polynomial of degree 5), good to 2 ulp.
+inline F exponential(F x) {
+    x = lesser(greater(x, all(-87.0f)), all(87.0f));
+    const F n = nearest(multiply(x, all(1.44269504088896341f)));
+    F r = multiply_add(n, all(-0.693359375f), x);
+    r = multiply_add(n, all(2.12194440e-4f), r);
+    constexpr float terms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 0.5f};
+    F p = all(1.9875691500e-4f);
+    for (const float term : terms) {
+        p = multiply_add(p, r, all(term));
+    }
+    return times_power_of_two(add(multiply_add(p, multiply(r, r), r), all(1.0f)), n);
+}

@@ -49,6 +49,7 @@ void score(const float* query, const float* keys, std::size_t from, std::size_t 
                 PLUGIN_BRIDGE_UNROLL
                 for (std::size_t i = 0; i < side_by_side; ++i) {
                     part[i] = load_once(keys + ((k + n + i) * parts + p) * lane_count);
+                    prefetch_for<queries>(keys + ((k + n + i + near_rows) * parts + p) * lane_count);
                 }
                 PLUGIN_BRIDGE_UNROLL
                 for (int j = 0; j < queries; ++j) {
@@ -89,6 +90,7 @@ void weigh(const float* weights, std::size_t stride, const float* values, std::s
             PLUGIN_BRIDGE_UNROLL
             for (int p = 0; p < count; ++p) {
                 const F value = load(values + (k * parts + part + p) * lane_count);
+                prefetch_for<queries>(values + ((k + near_rows) * parts + part + p) * lane_count);
                 PLUGIN_BRIDGE_UNROLL
                 for (int j = 0; j < queries; ++j) {
                     F& sum_so_far = so_far[j * count + p];

@@ -13,11 +13,12 @@
 #define PLUGIN_BRIDGE_ROLLED
 #endif
 
-// Asks for the cache line of an address that is read soon, and may lie beyond what there is, where so many
-// rows share what is read that arithmetic takes longer than reading. One row reads as fast as it can without.
-template <int rows>
+// Asks for the cache line of an address that is read soon, and may lie beyond what there is, where several rows
+// or queries share what is read, so that arithmetic takes longer than reading. One reads as fast as it can
+// without.
+template <int sharing>
 inline void prefetch_for(const void* p) {
-    if constexpr (rows >= 4) {
+    if constexpr (sharing >= 2) {
 #if defined(__GNUC__)
         __builtin_prefetch(p);
 #elif defined(PLUGIN_BRIDGE_AVX512) || defined(PLUGIN_BRIDGE_AVX2)

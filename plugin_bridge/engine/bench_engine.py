@@ -37,9 +37,9 @@ def bench_engine(
 ) -> dict[str, Any]:
     """Measure a style's step and its prefill of 8 tokens with `past` tokens in the cache, four of each at a
     time in turn with a step of ONNX Runtime on the same weights and with one of torch, which leave little of
-    ours in the caches; prefill of 8, 64 and 256 tokens; and, with `long_run` tokens, whether a token's cost
-    and memory stay flat over a session that long. With `beside`, also the step of another style, the two in
-    turn."""
+    ours in the caches, and both alone; prefill of 8, 64 and 256 tokens; and, with `long_run` tokens, whether
+    a token's cost and memory stay flat over a session that long. With `beside`, also the step of another
+    style, the two in turn."""
     engine = Engine(style, threads=threads)
     rng = np.random.default_rng(0)
     tokens = rng.integers(v.PART_BASE, v.SIZE, max(past, 256)).tolist()
@@ -82,6 +82,7 @@ def bench_engine(
             "ratio_to_torch": round(torch_seconds / step, 2),
         }
     result["prefill_8_steps"] = round(float(np.median(eights[20:])) / step, 2)
+    result["alone"] = _alone(engine, tokens)
     result["prefill_ms"] = {str(count): _prefill_ms(engine, tokens, count) for count in (8, 64, 256)}
     result |= _moves(engine, past, step) | _notes(style, threads)
     if beside is not None:
@@ -89,6 +90,15 @@ def bench_engine(
     if long_run:
         result["long_run"] = _long_run(style, threads, long_run)
     return result
+
+
+def _alone(engine: Engine, tokens: list[int]) -> dict[str, float]:
+    """Steps, then prefills of 8, with nothing else between: what they read stays in the caches."""
+    step, eight = (
+        float(np.median([_extend_seconds(engine, tokens[:count]) for _ in range(_ROUNDS)][20:]))
+        for count in (1, 8)
+    )
+    return {"step_ms": round(step * 1e3, 4), "prefill_8_steps": round(eight / step, 2)}
 
 
 def _moves(engine: Engine, past: int, step: float) -> dict[str, Any]:

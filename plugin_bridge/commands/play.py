@@ -161,7 +161,7 @@ def jam(
         tuple(control(name).name for name in learn),
         styles,
     )
-    result = jam_live(make_engine(style_names[0]), request, tell)
+    result = jam_live(lambda: make_engine(style_names[0]), request, tell)
     report = result.report.to_json()
     if save is not None:
         write_midi(result.clip, save)

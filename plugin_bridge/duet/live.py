@@ -23,6 +23,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.harmony import even_chart
+from plugin_bridge.ports.kept_ports import PortNews, kept_ports
 from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, open_ports, transport_report
 
 CHART_SECONDS = 12 * 3600.0
@@ -63,10 +64,12 @@ class JamResult:
     problem: BridgeError | None = None
 
 
-def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -> JamResult:
+def jam_live(
+    make_engine: Callable[[], Engine], request: JamRequest, tell: Callable[[str], None]
+) -> JamResult:
     """Play until the time is up or the program is told to stop; `tell` gets a line when the ports are there
     and whenever something changes that the player should know. Ports are closed and everything is off when
-    this returns or raises."""
+    this returns or raises. The engine is made while the ports are being opened."""
     source = _endpoint(request.source, request.input_name)
     target = _endpoint(request.target, request.output_name)
     settings = _settings(request)
@@ -98,7 +101,9 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
 
     to_learn = iter(request.learn)
     request.knobs.on_learned = learn_next
-    with open_ports(source, target) as ports:
+    with kept_ports(system, source, target, PortNews(tell)) as there:
+        engine = make_engine()
+        ports = there()
         if (
             not request.fl
             and (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None
@@ -119,8 +124,9 @@ def jam_live(engine: Engine, request: JamRequest, tell: Callable[[str], None]) -
                 session.wait(request.seconds)
             except BridgeError as error:
                 problem = error  # what was played so far is not lost with the ports
-    save(LATEST)
-    return JamResult(session.clip(), session.report(), problem)
+        result = JamResult(session.clip(), session.report(), problem)
+        save(LATEST)
+    return result
 
 
 def calibrate(

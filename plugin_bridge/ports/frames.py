@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
 import plugin_bridge
-from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.connections import DIRECTIONS, Connections, Direction
 from plugin_bridge.ports.patch_view import PatchView, PortView
 
 LARGEST = 2**20
@@ -92,10 +93,13 @@ def value_frame(kind: Kind, value: Any = None) -> bytes:
     return _HEAD.pack(kind, len(body)) + body
 
 
-def keeper_words(transport: str, input_name: str, output_name: str) -> tuple[str, str, str, str]:
+def keeper_words(
+    transport: str, input_name: str, output_name: str, made: Iterable[Direction] = DIRECTIONS
+) -> tuple[str, ...]:
     """What a keeper is to be like, as it is told at its start and in a HELLO frame: the release, for each may
-    say other things here, the transport ("any" or one), and the names of the virtual ports."""
-    return plugin_bridge.__version__, transport, input_name, output_name
+    say other things here, the transport ("any" or one), the names of input and output, and which of the two
+    it makes; the others are there."""
+    return plugin_bridge.__version__, transport, input_name, output_name, " ".join(made)
 
 
 def connections_from(value: Any) -> Connections:

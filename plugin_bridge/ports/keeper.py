@@ -32,7 +32,7 @@ from pathlib import Path
 
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import now
-from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.connections import DIRECTIONS, Connections, Direction
 from plugin_bridge.ports.frames import (
     Frame,
     Kind,
@@ -91,9 +91,9 @@ class _Told(logging.Handler):
 def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Meeting) -> None:
     """Hold ports until they are not wanted any more. `words`: see `keeper_words`. Does not return when the
     MIDI system ends."""
-    _, _, input_name, output_name = words
+    _, _, input_name, output_name, _ = words
     patchbay = Patchbay(
-        system, input_name, output_name, Connections(),
+        system, input_name, output_name, Connections(), made=_made(words),
         changed=lambda: line.send(_view(patchbay)), ended=_leave,
     )  # fmt: skip
     patchbay.listen(line.send_midi)
@@ -106,6 +106,10 @@ def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Me
             if channel is None:
                 return
             line.channel = channel
+
+
+def _made(words: Sequence[str]) -> tuple[Direction, ...]:
+    return tuple(each for each in DIRECTIONS if each in words[-1].split())
 
 
 def _view(patchbay: Patchbay) -> bytes:
@@ -188,10 +192,12 @@ def run(
     _ignore_signals()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
     handed, *like, meeting = words
-    _, transport, input_name, output_name = like
+    _, transport, input_name, output_name, _ = like
     line = DaemonLine(Channel(our_end(handed)))
     logging.basicConfig(handlers=[_Told(line)], level=logging.INFO, format="%(message)s")
-    system = system_of(_CHOICES.get(transport), (input_name, output_name))
+    names = {"input": input_name, "output": output_name}
+    made = [names[each] if each in _made(like) else "" for each in DIRECTIONS]
+    system = system_of(_CHOICES.get(transport), (made[0], made[1]))
     keep(line, system, like, Meeting(meeting))
     os._exit(0)  # at once: the next keeper's ports have the same names
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from plugin_bridge.ports.channel import Channel
 from plugin_bridge.ports.clock import Clock
-from plugin_bridge.ports.frames import Frame, Kind, keeper_words, value_frame
+from plugin_bridge.ports.frames import Frame, Kind, value_frame
 from plugin_bridge.ports.jack_watch import JackWatch
 from plugin_bridge.ports.keeper_meeting import LeftProcess, left_keeper
 from plugin_bridge.ports.patch_view import PatchView
@@ -32,13 +32,10 @@ class KeeperProcess:
     """A keeper's process, our end of its channel, and a watch on its JACK server. OSError when it cannot be
     started. A keeper lives no longer than its server, so that one watch is enough.
 
-    `words`: the transport, and the names of input and output. `meeting` is where a keeper may wait that has
-    lost its daemon."""
+    `like`: see `keeper_words`. `meeting` is where a keeper may wait that has lost its daemon."""
 
-    def __init__(
-        self, command: Sequence[str], words: tuple[str, str, str], meeting: str, clock: Clock
-    ) -> None:
-        left, like = left_keeper(meeting), keeper_words(*words)
+    def __init__(self, command: Sequence[str], like: Sequence[str], meeting: str, clock: Clock) -> None:
+        left = left_keeper(meeting)
         self.process: subprocess.Popen[bytes] | LeftProcess
         ours, self.process = left or _begin(command, (*like, meeting))
         try:
@@ -48,7 +45,7 @@ class KeeperProcess:
             self.kill("there is no channel to it")
             raise
         if left is not None:
-            self.channel.send(value_frame(Kind.HELLO, like))
+            self.channel.send(value_frame(Kind.HELLO, list(like)))
         self.taken_over = left is not None
         self.view: PatchView | None = None
         self.alive_at = clock()

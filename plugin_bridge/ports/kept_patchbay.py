@@ -14,14 +14,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import Clock, now
-from plugin_bridge.ports.connections import DIRECTIONS, Connections
+from plugin_bridge.ports.connections import DIRECTIONS, Connections, Direction
 from plugin_bridge.ports.delivery import Delivery
-from plugin_bridge.ports.frames import Frame, Kind, value_frame, view_from
+from plugin_bridge.ports.frames import Frame, Kind, keeper_words, value_frame, view_from
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.keeper_process import KeeperProcess
 from plugin_bridge.ports.patch_view import PatchView, Side, view_of
@@ -41,8 +41,9 @@ KEEPER = (sys.executable, "-P", "-m", "plugin_bridge.ports.keeper")
 
 class KeptPatchbay:
     """See the module, and `Patches` for the contract. Nothing is opened until `start`, or the `with`
-    statement. `wanted` is the transport to use; None: what there is. `meeting` is where a keeper waits whose
-    daemon has died (see `keeper_meeting`)."""
+    statement. `wanted` is the transport to use; None: what there is. `made`: see `Patchbay`. `meeting` is
+    where a keeper waits whose daemon has died (see `keeper_meeting`). `changed` is called, in the thread,
+    when the view may have changed."""
 
     def __init__(
         self,
@@ -51,12 +52,15 @@ class KeptPatchbay:
         connections: Connections = Connections(),  # noqa: B008 - immutable
         wanted: Transport | None = None,
         *,
+        made: Sequence[Direction] = DIRECTIONS,
         meeting: str = "",
+        changed: Callable[[], None] = lambda: None,
         command: Sequence[str] = KEEPER,
         clock: Clock = now,
     ) -> None:
         self.input_name, self.output_name = input_name, output_name
-        self._words = (wanted or "any", input_name, output_name)
+        self._made, self._changed = made, changed
+        self._like = keeper_words(wanted or "any", input_name, output_name, made)
         self._command, self._meeting, self._clock = command, meeting, clock
         self._connections = connections
         self._deliver = Delivery(input_name)
@@ -120,7 +124,10 @@ class KeptPatchbay:
             return keeper.view
         names = {"input": self.input_name, "output": self.output_name}
         sides = {
-            each: Side((), self._connections.patterns(each), frozenset(), names[each]) for each in DIRECTIONS
+            each: Side(
+                (), self._connections.patterns(each), frozenset(), names[each] if each in self._made else ""
+            )
+            for each in DIRECTIONS
         }
         return view_of(sides, (), "loopback", (STARTING,), 0)
 
@@ -160,6 +167,7 @@ class KeptPatchbay:
             self._let_go()
             if self._closing.is_set():
                 return
+            self._changed()
             logger.warning("the port keeper is started again: %s", how)
             if in_order or self._clock() - began > SOUND_SECONDS:
                 pause = FIRST_PAUSE
@@ -170,7 +178,7 @@ class KeptPatchbay:
     def _one_keeper(self) -> tuple[bool, str]:
         """One keeper's life: whether it ended in order, and how."""
         try:
-            keeper = KeeperProcess(self._command, self._words, self._meeting, self._clock)
+            keeper = KeeperProcess(self._command, self._like, self._meeting, self._clock)
         except OSError as error:
             return False, f"it cannot be started: {error}"
         try:
@@ -207,6 +215,7 @@ class KeptPatchbay:
                 self._deliver(message, arrived)
             case Kind.VIEW:
                 keeper.saw(view_from(frame.value))
+                self._changed()
             case Kind.LOG:
                 level, name, text = frame.value
                 logging.getLogger(name).log(level, "%s", text)

@@ -94,19 +94,21 @@ def open_ports(
 ) -> MidiPorts:
     """An input from `source` and an output to `target`, each a new or an existing port."""
     report = _resolve(backend, probes)
-    virtual = [end.name for end in (source, target) if isinstance(end, Virtual)]
     if report.transport == "loopback":
         if not (isinstance(source, Virtual) and isinstance(target, Virtual)):
             raise BridgeError(str(report) if report.refused else "loopback has no ports to open by name")
         if backend is None:
             logger.warning("%s; ports %r and %r lead nowhere", report, source.name, target.name)
         return loopback_pair(source.name, target.name)[0]
-    if report.transport == "winmm" and virtual:
-        names = {"input": INPUT_NAME, "output": OUTPUT_NAME}
-        for key, end in (("input", source), ("output", target)):
-            names[key] = end.name if isinstance(end, Virtual) else str(end.wanted)
-        raise BridgeError(NO_VIRTUAL_PORTS.format(**names))
+    refuse_virtual(report, source, target)
     return RtmidiPorts(report.transport, source, target)
+
+
+def refuse_virtual(report: TransportReport, source: Endpoint, target: Endpoint) -> None:
+    """BridgeError where a virtual port is asked for and the system has none."""
+    if report.transport == "winmm" and any(isinstance(end, Virtual) for end in (source, target)):
+        names = [end.name if isinstance(end, Virtual) else str(end.wanted) for end in (source, target)]
+        raise BridgeError(NO_VIRTUAL_PORTS.format(input=names[0], output=names[1]))
 
 
 def list_ports(backend: Transport | None = None, probes: Probes | None = None) -> PortList:

@@ -57,7 +57,9 @@ JOIN_SECONDS = 5.0
 
 class Patchbay:
     """See the module, and `MidiPorts` for the contract; `stats().lost` is always None. Nothing is opened
-    until `start`, or the `with` statement. An empty `input_name` or `output_name`: no virtual port there."""
+    until `start`, or the `with` statement. An empty `input_name` or `output_name`: no port of our own there.
+    `made` are the directions in which it is a virtual port, as far as the system has some; in the other one
+    it is the port of another program."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Patchbay:
         output_name: str,
         connections: Connections = Connections(),  # noqa: B008 - immutable
         *,
+        made: Sequence[Direction] = DIRECTIONS,
         clock: Clock = now,
         changed: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -75,6 +78,7 @@ class Patchbay:
         self._changed, self._ended = changed, ended
         self.input_name, self.output_name = input_name, output_name
         self._names: dict[Direction, str] = {"input": input_name, "output": output_name}
+        self._made = made
         self._system, self._clock = system, clock
         self._connections = connections
         self._deliver = Delivery(input_name)
@@ -143,13 +147,13 @@ class Patchbay:
 
     def view(self) -> PatchView:
         """What is there, what is connected, and what is wrong."""
-        virtual = self._system.has_virtual or self.transport == "loopback"  # they will be there
+        loopback = self.transport == "loopback"  # virtual ones will be there
         sides = {
             direction: Side(
                 names=self._present.names(direction),
                 patterns=self._connections.patterns(direction),
                 connected=frozenset(line.key for line in self._lines.of(direction)),
-                virtual=self._names[direction] if virtual else "",
+                virtual=self._names[direction] if self._makes(direction) or loopback else "",
             )
             for direction in DIRECTIONS
         }
@@ -248,10 +252,10 @@ class Patchbay:
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
         name, patterns = self._names[direction], self._connections.patterns(direction)
-        if name and not self._system.has_virtual:  # a driver's port of our name takes the place of our own
+        if name and not self._makes(direction):  # another's port of our name takes the place of our own
             patterns = (*patterns, pattern_of(name))
         meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
-        if name and self._system.has_virtual:
+        if name and self._makes(direction):
             meant.add(Virtual(name))
         lines = self._lines.of(direction)
         self._drop([line for line in lines if line.broken or line.key not in meant])
@@ -292,10 +296,14 @@ class Patchbay:
             logger.info("%s %r is not connected any more", line.direction, line.key.name)
         self._changes += 1
 
+    def _makes(self, direction: Direction) -> bool:
+        return self._system.has_virtual and direction in self._made
+
     @property
     def _own(self) -> tuple[str, ...]:
         """How the names of our own ports begin, where we have some."""
-        return (LOCAL_NAME, self.input_name, self.output_name) if self._system.has_virtual else ()
+        made = [self._names[each] for each in DIRECTIONS if self._makes(each)]
+        return (LOCAL_NAME, *made) if self._system.has_virtual else ()
 
     def _is_ours(self, direction: Direction, key: PortKey | Virtual) -> bool:
         return isinstance(key, Virtual) or matches(pattern_of(self._names[direction]), key.name)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import websockets
 from daemon.conftest import Running
+from fakes.waiting import wait_for
 from websockets.typing import Subprotocol
 
 from plugin_bridge.duet.controls import TABLE, Kind
 from plugin_bridge.duet.performance import performance
 from plugin_bridge.music.midi_file import write_midi
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_the_state_says_how_it_is(running: Running) -> None:

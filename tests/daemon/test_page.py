@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,13 @@ import pytest
 from daemon.conftest import Running, folders_in
 from fakes.port_system import FakeSystem
 from fakes.programs import program
+from fakes.waiting import wait_for
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 
 from plugin_bridge.daemon.process import Daemon
 from plugin_bridge.duet.performance import performance
 from plugin_bridge.music.midi_file import write_midi
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture(scope="module")

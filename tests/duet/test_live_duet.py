@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from fakes.jack import JackServer
+import pytest
+from fakes.jack import JackServer, start_jack, stop_jack
+from fakes.stage import Stage
+from fakes.waiting import wait_for
 
 from plugin_bridge.duet.performance import performance
 from plugin_bridge.engine.bundle import Style
@@ -28,7 +33,7 @@ def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subproce
     )
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert "listening on 'Plugin Bridge In'" in line, line + (process.stdout.read() or "")
+    assert "listening on" in line, line + (process.stdout.read() or "")
     return process
 
 
@@ -84,20 +89,76 @@ def test_a_real_performance_through_real_ports(jack_server: JackServer, style: S
     assert tracks == {"player": report["player_notes"], "partner": report["partner_notes"]}
 
 
-def test_interrupted_in_the_middle_of_a_note(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_ended_in_the_middle_of_a_note(
+    how: signal.Signals, jack_server: JackServer, style: Style, tmp_path: Path
+) -> None:
     midi, record = tmp_path / "played.mid", tmp_path / "record.json"
     write_midi(performance(24.0), midi)
     process = _jam(style, jack_server, tmp_path)
     host = _host(jack_server, midi, record)
     time.sleep(9.0)  # the answer to the first phrase is sounding
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0, out
+    assert process.returncode == (0 if how == signal.SIGINT else -signal.SIGKILL), out
     host.communicate(timeout=90)
     recorded = json.loads(record.read_text())
-    _judge([(row[0], row[1]) for row in recorded["recorded"]])
+    assert _judge([(row[0], row[1]) for row in recorded["recorded"]]) > 0
+
+
+def test_ended_while_the_jack_server_stands_still(style: Style, tmp_path: Path) -> None:
+    server = start_jack(f"still-{os.getpid()}", tmp_path / "jack.log")
+    try:
+        process = _jam(style, server, tmp_path)
+        server.process.send_signal(signal.SIGSTOP)
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 0, out
+        assert (tmp_path / "report.json").exists()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        stop_jack(server)
+
+
+def test_a_device_that_goes_and_comes_back(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
+    stage = Stage()
+    try:
+        named = ["--input", "Stage Keys", "--output", "Stage Synth", "--mode", "continuous"]
+        process = _jam(style, jack_server, tmp_path, *named)
+        assert wait_for(lambda: bool(stage.notes_since(0.0)), 20.0)
+        stage.close()
+        assert process.stdout is not None
+        gone = {process.stdout.readline() for _ in range(2)}
+        stage = Stage()
+        back = {process.stdout.readline() for _ in range(2)}
+        assert wait_for(lambda: bool(stage.notes_since(0.0)), 20.0)
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 0, out
+        assert wait_for(lambda: stage.sounding() == 0, 2.0)
+    finally:
+        stage.close()
+    assert all("has gone" in line for line in gone), gone
+    assert all("is there again" in line for line in back), back
+    assert {"Stage Keys" in line for line in gone} == {True, False}
+
+
+def test_names_that_are_taken(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
+    process = _jam(style, jack_server, tmp_path)
+    command = [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder)]
+    for more, said in (
+        ((), "'Plugin Bridge In' is there already"),
+        (("--input", "Plugin Bridge Out", "--output-name", "Other Out"), "is a Plugin Bridge's"),
+    ):
+        done = subprocess.run(
+            [*command, *more], env=jack_server.env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    process.terminate()
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, out
 
 
 def test_ports_that_are_not_there(jack_server: JackServer, style: Style) -> None:

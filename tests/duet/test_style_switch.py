@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from fakes.bundles import make_style_bundle
 from fakes.loopback_host import QUICK, Host
+from fakes.waiting import wait_for
 
 from plugin_bridge.duet.session import DuetSession
 from plugin_bridge.engine.adapters import blend
@@ -34,13 +35,6 @@ def duet(base, styles):
             yield session, Host(theirs)
 
 
-def wait_for(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.01)
-
-
 def finish(session, host):
     session.stop()
     assert host.hanging() == set()
@@ -54,12 +48,14 @@ def test_a_change_while_the_partner_plays_waits_for_the_next_phrase(duet, styles
     host.play([60, 64, 67])
     host.wait_for_notes(2)
     session.change_style(styles[1])
-    wait_for(lambda: session.partner.switch.ready is not None or session.partner.counts.style_changes == 1)
+    assert wait_for(
+        lambda: session.partner.switch.ready is not None or session.partner.counts.style_changes == 1
+    )
     if session.partner._turn is not None:
         assert session.partner.stream.engine.style.name != "two"  # the answer that plays keeps its style
     count = len(host.notes_on())
     host.play([60, 62, 65])  # the player comes back: the answer ends
-    wait_for(lambda: session.partner.counts.style_changes == 1)
+    assert wait_for(lambda: session.partner.counts.style_changes == 1)
     host.wait_for_notes(count + 1)
     report = finish(session, host)
     assert (report.style, report.style_changes) == ("two", 1)
@@ -69,7 +65,7 @@ def test_a_program_change_chooses_a_style(duet):
     session, host = duet
     for program, name in ((1, "two"), (0, "one")):
         host.end.send(bytes((0xC0, program)))
-        wait_for(lambda wanted=name: session.partner.stream.engine.style.name == wanted)
+        assert wait_for(lambda wanted=name: session.partner.stream.engine.style.name == wanted)
         host.play([60, 64, 67])
         host.wait_for_notes(len(host.notes_on()) + 1)
     host.end.send(bytes((0xC3, 99)))  # no such style: nothing happens
@@ -80,7 +76,7 @@ def test_of_many_changes_the_latest_counts(duet, styles):
     session, host = duet
     for index in range(20):
         session.change_style(styles[index % 2])
-    wait_for(
+    assert wait_for(
         lambda: session.partner.stream.engine.style.name == "two" and session.partner.switch.ready is None
     )
     host.play([60, 64, 67])
@@ -92,7 +88,7 @@ def test_of_many_changes_the_latest_counts(duet, styles):
 def test_a_blend_can_be_changed_to(duet, styles):
     session, host = duet
     session.change_style(blend([(styles[0], 0.7), (styles[1], 0.3)], name="one=0.7,two=0.3"))
-    wait_for(lambda: session.partner.counts.style_changes == 1)
+    assert wait_for(lambda: session.partner.counts.style_changes == 1)
     assert session.partner.stream.engine.style.name == "one=0.7,two=0.3"
     host.play([60, 64, 67])
     host.wait_for_notes(2)
@@ -102,7 +98,7 @@ def test_a_blend_can_be_changed_to(duet, styles):
 def test_a_style_that_cannot_be_loaded_changes_nothing(duet, styles, tmp_path, caplog):
     session, host = duet
     session.change_style(replace(styles[1], folder=tmp_path / "gone", name="gone"))
-    wait_for(lambda: "stays as it is" in caplog.text)
+    assert wait_for(lambda: "stays as it is" in caplog.text)
     host.play([60, 64, 67])
     host.wait_for_notes(2)
     report = finish(session, host)
@@ -117,7 +113,9 @@ def test_a_wheel_of_program_changes_starts_one_engine_at_a_time(duet):
             host.end.send(bytes((0xC0, program)))
         at_once.append(sum(thread.name == "style" for thread in threading.enumerate()))
     assert max(at_once) <= 1
-    wait_for(lambda: session.partner.stream.engine.style.name == "two" and not session.partner.switch.pending)
+    assert wait_for(
+        lambda: session.partner.stream.engine.style.name == "two" and not session.partner.switch.pending
+    )
     finish(session, host)
 
 

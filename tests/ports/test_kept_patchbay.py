@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fakes import kept_ports
 from fakes.kept_ports import END, FREEZE
+from fakes.waiting import wait_for
 
 import plugin_bridge
 from plugin_bridge.errors import BridgeError
@@ -33,15 +34,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops and kills
 ON, OFF, PEDAL = b"\x90\x3c\x40", b"\x80\x3c\x40", b"\xb0\x40\x7f"
 IN, OUT = "Plugin Bridge In", "Plugin Bridge Out"
 BOTH = Connections(("Keys*",), ("Synth*",))
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def sounding(messages: list[bytes]) -> int:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mido
 import pytest
+from fakes.waiting import wait_for
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import now
@@ -37,15 +38,6 @@ pytestmark = [
 
 ON, OFF = b"\x90\x3c\x40", b"\x80\x3c\x40"
 HOST = Path(__file__).parent.parent / "fakes" / "midi_host.py"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from fakes.port_system import FakeSystem
+from fakes.waiting import wait_for
 
 from plugin_bridge.ports.connections import Connections
 from plugin_bridge.ports.held import Held
@@ -16,15 +17,6 @@ from plugin_bridge.ports.patchbay import Patchbay
 
 ON, OFF, PEDAL = b"\x90\x3c\x40", b"\x80\x3c\x40", b"\xb0\x40\x7f"
 IN, OUT = "Plugin Bridge In", "Plugin Bridge Out"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 @pytest.fixture

@@ -124,44 +124,44 @@ def jam(
     report_path: Path | None, save: Path | None, takes: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play live, in the foreground: the partner answers your phrases, or plays along with you."""
-    from plugin_bridge.daemon.folders import user_folders
-    from plugin_bridge.duet.calibration import Calibrations, calibrations_path
-    from plugin_bridge.duet.controls import Controls, control, settings_of
-    from plugin_bridge.duet.knobs import Knobs
-    from plugin_bridge.duet.live import JamRequest, jam_live
-    from plugin_bridge.duet.report import write_report
-    from plugin_bridge.files import takes_folder
-    from plugin_bridge.music.midi_file import write_midi
-
-    controls = Controls()
-    for name, value in settings_of((*([f"mode={mode}"] if mode else []), *settings)).items():
-        controls = controls.with_value(name, value)
-    for path in (report_path, save):
-        if path is not None:
-            make_folder(path.parent)
+    from plugin_bridge.ports.kept_ports import PortNews, kept_ports
+    from plugin_bridge.ports.midi_ports import endpoint, transport_report
 
     def tell(text: str) -> None:
         click.echo(text, err=as_json)
 
-    styles = tuple(load(name) for name in style_names)
-    request = JamRequest(
-        source,
-        target,
-        input_name,
-        output_name,
-        chords,
-        tempo,
-        seconds,
-        seed,
-        controls,
-        takes or takes_folder(),
-        Calibrations(calibrations_path()),
-        link_fl,
-        Knobs(user_folders().knobs_file),
-        tuple(control(name).name for name in learn),
-        styles,
-    )
-    result = jam_live(lambda: make_engine(style_names[0]), request, tell)
+    ends = endpoint(source, input_name), endpoint(target, output_name)
+    with kept_ports(transport_report(), *ends, PortNews(tell)) as there:  # opened while the rest is loaded
+        from plugin_bridge.daemon.folders import user_folders
+        from plugin_bridge.duet.calibration import Calibrations, calibrations_path
+        from plugin_bridge.duet.controls import Controls, control, settings_of
+        from plugin_bridge.duet.knobs import Knobs
+        from plugin_bridge.duet.live import JamRequest, jam_live
+        from plugin_bridge.duet.report import write_report
+        from plugin_bridge.files import takes_folder
+        from plugin_bridge.music.midi_file import write_midi
+
+        controls = Controls()
+        for name, value in settings_of((*([f"mode={mode}"] if mode else []), *settings)).items():
+            controls = controls.with_value(name, value)
+        for path in (report_path, save):
+            if path is not None:
+                make_folder(path.parent)
+        styles = tuple(load(name) for name in style_names)
+        request = JamRequest(
+            chords,
+            tempo,
+            seconds,
+            seed,
+            controls,
+            takes or takes_folder(),
+            Calibrations(calibrations_path()),
+            link_fl,
+            Knobs(user_folders().knobs_file),
+            tuple(control(name).name for name in learn),
+            styles,
+        )
+        result = jam_live(make_engine(style_names[0]), there(), request, tell)
     report = result.report.to_json()
     if save is not None:
         write_midi(result.clip, save)

@@ -23,8 +23,7 @@ from plugin_bridge.errors import BridgeError
 from plugin_bridge.music.chords import parse_progression
 from plugin_bridge.music.clip import Clip
 from plugin_bridge.music.harmony import even_chart
-from plugin_bridge.ports.kept_ports import PortNews, kept_ports
-from plugin_bridge.ports.midi_ports import Endpoint, Existing, Virtual, open_ports, transport_report
+from plugin_bridge.ports.midi_ports import MidiPorts, endpoint, open_ports
 
 CHART_SECONDS = 12 * 3600.0
 """How long a typed chart goes round."""
@@ -34,14 +33,9 @@ CONNECT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class JamRequest:
-    """Ports (None: a virtual one of the given name), a chart a chord a bar, how long to play, the folder
-    that takes go to, whether FL Studio is linked, the knobs that were learned and the controls to learn
-    one for, in order."""
+    """A chart a chord a bar, how long to play, the folder that takes go to, whether FL Studio is linked, the
+    knobs that were learned and the controls to learn one for, in order."""
 
-    source: str | None
-    target: str | None
-    input_name: str
-    output_name: str
     chords: str | None
     tempo: float
     seconds: float | None
@@ -64,18 +58,10 @@ class JamResult:
     problem: BridgeError | None = None
 
 
-def jam_live(
-    make_engine: Callable[[], Engine], request: JamRequest, tell: Callable[[str], None]
-) -> JamResult:
-    """Play until the time is up or the program is told to stop; `tell` gets a line when the ports are there
-    and whenever something changes that the player should know. Ports are closed and everything is off when
-    this returns or raises. The engine is made while the ports are being opened."""
-    source = _endpoint(request.source, request.input_name)
-    target = _endpoint(request.target, request.output_name)
+def jam_live(engine: Engine, ports: MidiPorts, request: JamRequest, tell: Callable[[str], None]) -> JamResult:
+    """Play until the time is up or the program is told to stop; `tell` gets a line at the start, and whenever
+    something changes that the player should know. Everything is off when this returns or raises."""
     settings = _settings(request)
-    system = transport_report()
-    if system.transport == "loopback":
-        raise BridgeError(f"{system}: nobody could play into it; plugin-bridge doctor says how to mend that")
 
     def pace(step: PaceStep) -> None:
         tell(f"the machine is slow (load {step.load:.2f}): {step.rung.said}")
@@ -101,31 +87,28 @@ def jam_live(
 
     to_learn = iter(request.learn)
     request.knobs.on_learned = learn_next
-    with kept_ports(system, source, target, PortNews(tell)) as there:
-        engine = make_engine()
-        ports = there()
-        if (
-            not request.fl
-            and (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None
-        ):
-            settings = replace(settings, delays=loop.delays)
-            tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
-        session = DuetSession(
-            engine, ports, settings, fl=request.fl, knobs=request.knobs, on_take=take, on_pace=pace
+    if (
+        not request.fl
+        and (loop := request.calibrations.find(ports.input_name, ports.output_name)) is not None
+    ):
+        settings = replace(settings, delays=loop.delays)
+        tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
+    session = DuetSession(
+        engine, ports, settings, fl=request.fl, knobs=request.knobs, on_take=take, on_pace=pace
+    )
+    with stopped_by_signals(session.end), session:
+        tell(
+            f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
+            "Ctrl-C ends"
         )
-        with stopped_by_signals(session.end), session:
-            tell(
-                f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
-                "Ctrl-C ends"
-            )
-            ask()
-            problem = None
-            try:
-                session.wait(request.seconds)
-            except BridgeError as error:
-                problem = error  # what was played so far is not lost with the ports
-        result = JamResult(session.clip(), session.report(), problem)
-        save(LATEST)
+        ask()
+        problem = None
+        try:
+            session.wait(request.seconds)
+        except BridgeError as error:
+            problem = error  # what was played so far is not lost with the ports
+    result = JamResult(session.clip(), session.report(), problem)
+    save(LATEST)
     return result
 
 
@@ -138,7 +121,7 @@ def calibrate(
 ) -> tuple[str, str, LoopDelay]:
     """Measure the loop from an output to an input (None: virtual ports of these `names`, input first) and
     remember it; the names of input and output, and what was measured."""
-    with open_ports(_endpoint(source, names[0]), _endpoint(target, names[1])) as ports:
+    with open_ports(endpoint(source, names[0]), endpoint(target, names[1])) as ports:
         wait = 0.0
         if source is None or target is None:
             wait = CONNECT_SECONDS
@@ -154,9 +137,3 @@ def _settings(request: JamRequest) -> SessionSettings:
         return settings
     chart = even_chart(parse_progression(request.chords), 4 * 60.0 / request.tempo, end=CHART_SECONDS)
     return replace(settings, chart=chart, tempo=request.tempo)
-
-
-def _endpoint(wanted: str | None, name: str) -> Endpoint:
-    if wanted is None:
-        return Virtual(name)
-    return Existing(int(wanted) if wanted.isdigit() else wanted)

@@ -54,9 +54,17 @@ def kept_ports(
     report: TransportReport, source: Endpoint, target: Endpoint, news: PortNews
 ) -> Iterator[Callable[[], KeptPatchbay]]:
     """An input from `source` and an output to `target`, each a new or an existing port, over the transport of
-    `report`, which is not "loopback". They are being opened from now on; call what this gives to wait for
-    them: it raises BridgeError when one cannot be opened. `news` tells, in a thread of the ports, what goes
-    later and comes back."""
+    `report`. They are being opened from now on; call what this gives to wait for them: it raises BridgeError
+    when one cannot be opened. `news` tells, in a thread of the ports, what goes later and comes back."""
+    if report.transport == "loopback":
+
+        def nowhere() -> KeptPatchbay:
+            raise BridgeError(
+                f"{report}: nobody could play into it; plugin-bridge doctor says how to mend that"
+            )
+
+        yield nowhere
+        return
     refuse_virtual(report, source, target)
     ends: dict[Direction, Endpoint] = {"input": source, "output": target}
     made = tuple(each for each in DIRECTIONS if isinstance(ends[each], Virtual))

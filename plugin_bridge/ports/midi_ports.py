@@ -38,11 +38,13 @@ __all__ = [
     "TransportReport",
     "Virtual",
     "available_transport",
+    "endpoint",
     "list_ports",
     "loopback_pair",
     "open_named",
     "open_ports",
     "open_virtual",
+    "refuse_virtual",
     "transport_report",
 ]
 
@@ -102,6 +104,13 @@ def open_ports(
         return loopback_pair(source.name, target.name)[0]
     refuse_virtual(report, source, target)
     return RtmidiPorts(report.transport, source, target)
+
+
+def endpoint(wanted: str | None, name: str) -> Endpoint:
+    """The existing port that is wanted, by name or number, or a new one of this name."""
+    if wanted is None:
+        return Virtual(name)
+    return Existing(int(wanted) if wanted.isdigit() else wanted)
 
 
 def refuse_virtual(report: TransportReport, source: Endpoint, target: Endpoint) -> None:

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
 import rtmidi
+from fakes.ending import unwind_when_told_to_end
 from fakes.jack import JackServer, start_jack, stop_jack
 
 from plugin_bridge.ports.held import Held
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("--signal", choices=("TERM", "INT"), default="TERM")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    unwind_when_told_to_end()
     number = signal.Signals[f"SIG{options.signal}"]
     with tempfile.TemporaryDirectory() as folder:
         server = start_jack(f"pbend{os.getpid()}", Path(folder) / "jackd.log")

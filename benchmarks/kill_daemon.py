@@ -42,6 +42,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fakes.busy import busy
+from fakes.ending import unwind_when_told_to_end
 from fakes.jack import start_jack, stop_jack
 from fakes.stage import Stage
 from fakes.supervisor import FakeSupervisor
@@ -70,6 +71,7 @@ class Kill:
 
 def main() -> int:
     options = _arguments()
+    unwind_when_told_to_end()
     with tempfile.TemporaryDirectory() as folder, busy(options.busy):
         name = f"pbkill{os.getpid()}"
         os.environ.update(JACK_DEFAULT_SERVER=name, JACK_NO_START_SERVER="1")

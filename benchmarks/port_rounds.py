@@ -40,6 +40,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fakes.busy import busy
+from fakes.ending import unwind_when_told_to_end
 from jack_stage import ECHOES, Stage, handles_of, threads_of
 
 from plugin_bridge.ports.connections import Connections
@@ -134,6 +135,7 @@ class Leaks:
 
 def main() -> int:
     options = _arguments()
+    unwind_when_told_to_end()
     with tempfile.TemporaryDirectory() as folder, busy(options.busy):
         name = f"pbrounds{os.getpid()}"
         os.environ.update(JACK_DEFAULT_SERVER=name, JACK_NO_START_SERVER="1")

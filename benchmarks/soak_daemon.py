@@ -36,6 +36,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
+from fakes.ending import unwind_when_told_to_end
 from fakes.jack import start_jack, stop_jack
 
 from plugin_bridge.daemon.client import Client
@@ -143,6 +144,7 @@ def browser() -> Iterator[Any]:
 
 def main() -> int:
     options = _arguments()
+    unwind_when_told_to_end()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         name = f"pbsoakd{os.getpid()}"
@@ -160,20 +162,21 @@ def main() -> int:
 
 def soak(seconds: float, turn: float) -> dict[str, Any]:
     """All of it."""
-    player = Player()
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "plugin_bridge.cli", "daemon"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert daemon.stdout is not None
-    daemon.stdout.readline()
-    client = Client(user_folders())
     samples: list[tuple[float, int, int]] = []
     open_times: list[tuple[float, float]] = []
-    began = time.perf_counter()
     with contextlib.ExitStack() as stack:
+        player = Player()
+        stack.callback(player.close)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "plugin_bridge.cli", "daemon"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         stack.callback(daemon.kill)
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        client = Client(user_folders())
+        began = time.perf_counter()
         driver = stack.enter_context(browser())
         is_open = False
         while (passed := time.perf_counter() - began) < seconds:
@@ -190,7 +193,6 @@ def soak(seconds: float, turn: float) -> dict[str, Any]:
         figures = client.get("/api/metrics")["report"]
         daemon.terminate()  # ends what it plays; a note that still sounds after that hangs
         daemon.wait(20)
-        player.close()
     settled = min(300.0, seconds / 6)
     late = [(memory, handles) for passed, memory, handles in samples if passed >= settled]
     share = max(len(late) // 6, 1)

@@ -176,6 +176,22 @@ def test_where_no_ports_can_be_made_those_of_a_driver_with_our_names_are_used() 
         assert b"\xf0\x7d\x01\xf7" in system.log["output", OUT]
 
 
+def test_a_port_of_another_program_takes_the_place_of_our_own(system: FakeSystem) -> None:
+    sysex = b"\xf0\x7d\x01\xf7"
+    system.outputs.append("Drums:1")
+    with Patchbay(system, IN, "Synth:1", made=("input",)) as patchbay:
+        assert wait_for(lambda: connected(patchbay) == {IN, "Synth:1"})
+        own = {port.name: port.own for port in patchbay.view().ports if port.connected}
+        assert own == {IN: True, "Synth:1": False}
+        patchbay.send(sysex)  # FL Studio may listen there
+        assert sysex in system.log["output", "Synth:1"]
+        system.outputs.remove("Synth:1")
+        assert wait_for(lambda: connected(patchbay) == {IN})
+        system.outputs.append("Synth:1")
+        assert wait_for(lambda: connected(patchbay) == {IN, "Synth:1"}, 2.0)
+    assert ("output", "Drums:1") not in system.log
+
+
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(
     system: FakeSystem, patchbay: Patchbay
 ) -> None:

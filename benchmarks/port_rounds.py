@@ -33,7 +33,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fakes.busy import busy
 from fakes.ending import unwind_when_told_to_end
+from fakes.waiting import wait_for
 from jack_stage import ECHOES, Stage, handles_of, threads_of
 
 from plugin_bridge.ports.connections import Connections
@@ -198,7 +198,7 @@ def play(rounds: int, chance: random.Random, stage: Stage) -> dict[str, Any]:
         leaks.look(os.getpid(), partner.ports.process)
         partner.finish()
         stage.remove("keys")
-        _wait_for(lambda: not partner.heard and not stage.synth_held, SUSPECT_SECONDS)
+        wait_for(lambda: not partner.heard and not stage.synth_held, SUSPECT_SECONDS)
         hung = {"partner": len(partner.heard), "synth": len(stage.synth_held)}
     ordered = sorted(times)
     return {
@@ -237,21 +237,12 @@ def _return(partner: Partner, stage: Stage) -> float | None:
     def plays() -> bool:
         return partner.whole() and stage.devices["synth"].echoed_at > back
 
-    while not _wait_for(plays, SUSPECT_SECONDS):
+    while not wait_for(plays, SUSPECT_SECONDS):
         if time.monotonic() - began > PATIENCE:
             return None
         if stage.mend() is not None:
             began = back = time.monotonic()
     return stage.devices["synth"].echoed_at - began
-
-
-def _wait_for(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def _arguments() -> argparse.Namespace:

@@ -77,12 +77,12 @@ def one_round(server: JackServer, number: signal.Signals, folder: Path) -> dict[
     session = subprocess.Popen(  # noqa: S603 - our own program
         command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert session.stdout is not None
-    if "listening" not in session.stdout.readline():
-        raise SystemExit(session.stdout.read())
     keys = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="End Keys")
     ears = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name="End Ears", queue_size_limit=65536)
     try:
+        assert session.stdout is not None
+        if "listening" not in session.stdout.readline():
+            raise SystemExit(session.stdout.read())
         connect(keys, "Plugin Bridge In")
         connect(ears, "Plugin Bridge Out")
         held = Held()

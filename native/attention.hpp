@@ -171,8 +171,9 @@ void attend(const Layer& layer, const float* keys, const float* values, std::siz
     memset(totals, 0, queries * size * sizeof(float));
     for (std::size_t k = first; k < at + queries; k = block_end(k, at + queries)) {
         in_parts<weighed_together>(0, queries, [&](std::size_t j, auto n) {
-            in_parts<most_sums / value_of(n)>(0, parts, [&](std::size_t part, auto count) {
-                weigh<parts, value_of(n), value_of(count)>(w.scores + j * stride, stride, values, k,
+            constexpr int together = value_of(decltype(n){});
+            in_parts<most_sums / together>(0, parts, [&](std::size_t part, auto count) {
+                weigh<parts, together, value_of(count)>(w.scores + j * stride, stride, values, k,
                                                            block_end(k, at + queries), part, totals + j * size);
             });
         });

@@ -162,11 +162,11 @@ def jam(
             styles,
         )
         result = jam_live(make_engine(style_names[0]), there(), request, tell)
-    report = result.report.to_json()
-    if save is not None:
-        write_midi(result.clip, save)
-    if report_path is not None:
-        write_report(report, report_path)
+        report = result.report.to_json()
+        if save is not None:  # before the ports are closed, which may take its time
+            write_midi(result.clip, save)
+        if report_path is not None:
+            write_report(report, report_path)
     if result.problem is not None:
         raise result.problem
     if as_json:

@@ -93,13 +93,13 @@ def jam_live(engine: Engine, ports: MidiPorts, request: JamRequest, tell: Callab
     ):
         settings = replace(settings, delays=loop.delays)
         tell(f"making up for {loop.p50:.1f} ms from output to input, as calibrated")
+    transport = ports.transport  # a JACK server may end before the session does
     session = DuetSession(
         engine, ports, settings, fl=request.fl, knobs=request.knobs, on_take=take, on_pace=pace
     )
     with stopped_by_signals(session.end), session:
         tell(
-            f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({ports.transport}); "
-            "Ctrl-C ends"
+            f"listening on {ports.input_name!r}, playing to {ports.output_name!r} ({transport}); Ctrl-C ends"
         )
         ask()
         problem = None
@@ -107,7 +107,7 @@ def jam_live(engine: Engine, ports: MidiPorts, request: JamRequest, tell: Callab
             session.wait(request.seconds)
         except BridgeError as error:
             problem = error  # what was played so far is not lost with the ports
-    result = JamResult(session.clip(), session.report(), problem)
+    result = JamResult(session.clip(), replace(session.report(), transport=transport), problem)
     save(LATEST)
     return result
 

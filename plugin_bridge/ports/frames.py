@@ -94,12 +94,17 @@ def value_frame(kind: Kind, value: Any = None) -> bytes:
 
 
 def keeper_words(
-    transport: str, input_name: str, output_name: str, made: Iterable[Direction] = DIRECTIONS
+    transport: str,
+    input_name: str,
+    output_name: str,
+    made: Iterable[Direction] = DIRECTIONS,
+    which: Iterable[int] = (0, 0),
 ) -> tuple[str, ...]:
     """What a keeper is to be like, as it is told at its start and in a HELLO frame: the release, for each may
-    say other things here, the transport ("any" or one), the names of input and output, and which of the two
-    it makes; the others are there."""
-    return plugin_bridge.__version__, transport, input_name, output_name, " ".join(made)
+    say other things here, the transport ("any" or one), the names of input and output, which of the two it
+    makes, and which port of such a name each of the others is."""
+    release, numbers = plugin_bridge.__version__, " ".join(map(str, which))
+    return release, transport, input_name, output_name, " ".join(made), numbers
 
 
 def connections_from(value: Any) -> Connections:

@@ -91,9 +91,10 @@ class _Told(logging.Handler):
 def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Meeting) -> None:
     """Hold ports until they are not wanted any more. `words`: see `keeper_words`. Does not return when the
     MIDI system ends."""
-    _, _, input_name, output_name, _ = words
+    _, _, input_name, output_name, made, which = words
     patchbay = Patchbay(
-        system, input_name, output_name, Connections(), made=_made(words),
+        system, input_name, output_name, Connections(), made=_directions(made),
+        which=[int(each) for each in which.split()],
         changed=lambda: line.send(_view(patchbay)), ended=_leave,
     )  # fmt: skip
     patchbay.listen(line.send_midi)
@@ -108,8 +109,8 @@ def keep(line: DaemonLine, system: PortSystem, words: Sequence[str], meeting: Me
             line.channel = channel
 
 
-def _made(words: Sequence[str]) -> tuple[Direction, ...]:
-    return tuple(each for each in DIRECTIONS if each in words[-1].split())
+def _directions(text: str) -> tuple[Direction, ...]:
+    return tuple(each for each in DIRECTIONS if each in text.split())
 
 
 def _view(patchbay: Patchbay) -> bytes:
@@ -192,12 +193,12 @@ def run(
     _ignore_signals()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - Windows without a window has none
     handed, *like, meeting = words
-    _, transport, input_name, output_name, _ = like
+    _, transport, input_name, output_name, made, _ = like
     line = DaemonLine(Channel(our_end(handed)))
     logging.basicConfig(handlers=[_Told(line)], level=logging.INFO, format="%(message)s")
     names = {"input": input_name, "output": output_name}
-    made = [names[each] if each in _made(like) else "" for each in DIRECTIONS]
-    system = system_of(_CHOICES.get(transport), (made[0], made[1]))
+    to_come = [names[each] if each in _directions(made) else "" for each in DIRECTIONS]
+    system = system_of(_CHOICES.get(transport), (to_come[0], to_come[1]))
     keep(line, system, like, Meeting(meeting))
     os._exit(0)  # at once: the next keeper's ports have the same names
 

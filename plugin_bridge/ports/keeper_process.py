@@ -63,10 +63,7 @@ class KeeperProcess:
     def receive(self) -> list[Frame] | None:
         """What it says next, or nothing when it has become `quiet`; None when it has ended, or had to be."""
         silence = self._clock() - self.alive_at
-        if silence >= HANGING_SECONDS:
-            self.kill("it hung and was killed")
-            return None
-        patience = (HANGING_SECONDS if self.quiet else QUIET_SECONDS) - silence
+        patience = max((HANGING_SECONDS if self.quiet else QUIET_SECONDS) - silence, 0.0)
         frames = self.channel.receive(patience, [] if self._watch is None else [self._watch.handle])
         if self._watch is not None and self._watch.gone():
             self._server_gone = True
@@ -74,6 +71,9 @@ class KeeperProcess:
             return None
         if frames:
             self.alive_at = self._clock()
+        elif silence >= HANGING_SECONDS and frames is not None:  # and not we, who would find what it said
+            self.kill("it hung and was killed")
+            return None
         self.quiet = self._clock() - self.alive_at >= QUIET_SECONDS
         return frames
 
@@ -140,4 +140,5 @@ def _start(command: Sequence[str], words: Sequence[str], theirs: socket.socket) 
     return subprocess.Popen(  # noqa: S603 - our own program
         [*command, str(theirs.fileno()), *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+        start_new_session=True,  # what a terminal sends is meant for us
     )  # fmt: skip

@@ -41,9 +41,9 @@ KEEPER = (sys.executable, "-P", "-m", "plugin_bridge.ports.keeper")
 
 class KeptPatchbay:
     """See the module, and `Patches` for the contract. Nothing is opened until `start`, or the `with`
-    statement. `wanted` is the transport to use; None: what there is. `made`: see `Patchbay`. `meeting` is
-    where a keeper waits whose daemon has died (see `keeper_meeting`). `changed` is called, in the thread,
-    when the view may have changed."""
+    statement. `wanted` is the transport to use; None: what there is. `made`, `which`: see `Patchbay`.
+    `meeting` is where a keeper waits whose daemon has died (see `keeper_meeting`). `changed` is called, in
+    the thread, when the view may have changed: it returns at once and raises nothing."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class KeptPatchbay:
         wanted: Transport | None = None,
         *,
         made: Sequence[Direction] = DIRECTIONS,
+        which: Sequence[int] = (0, 0),
         meeting: str = "",
         changed: Callable[[], None] = lambda: None,
         command: Sequence[str] = KEEPER,
@@ -60,7 +61,7 @@ class KeptPatchbay:
     ) -> None:
         self.input_name, self.output_name = input_name, output_name
         self._made, self._changed = made, changed
-        self._like = keeper_words(wanted or "any", input_name, output_name, made)
+        self._like = keeper_words(wanted or "any", input_name, output_name, made, which)
         self._command, self._meeting, self._clock = command, meeting, clock
         self._connections = connections
         self._deliver = Delivery(input_name)

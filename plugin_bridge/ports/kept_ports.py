@@ -8,20 +8,22 @@ told to, its notes end when it is killed, and a port that goes is taken up again
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports.clock import now
-from plugin_bridge.ports.connections import DIRECTIONS, Direction, is_own, matches, pattern_of
+from plugin_bridge.ports.connections import DIRECTIONS, Direction, PortKey, is_own, matches, pattern_of
 from plugin_bridge.ports.kept_patchbay import STARTING, KeptPatchbay
 from plugin_bridge.ports.midi_ports import Endpoint, Virtual, refuse_virtual
-from plugin_bridge.ports.names import choose_port
+from plugin_bridge.ports.names import bare_name, choose_port
 from plugin_bridge.ports.patch_view import PatchView
 from plugin_bridge.ports.port_system import LOCAL_NAME
 from plugin_bridge.ports.rtmidi_ports import port_names
-from plugin_bridge.ports.transport import Transport, TransportReport
+from plugin_bridge.ports.transport import TransportReport
 
 OPEN_SECONDS = 15.0
 """How long ports may take until they are there."""
@@ -31,22 +33,54 @@ _LOOK_SECONDS = 0.005
 
 
 class PortNews:
-    """Tells which ports go, and come back."""
+    """Tells which ports go, and come back. `tell` is called by a thread of its own: a terminal may keep it
+    waiting."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._there: frozenset[tuple[Direction, str]] | None = None
+        self._there: frozenset[tuple[Direction, str, int]] | None = None
 
     def look(self, view: PatchView) -> None:
         """Tell what has changed since the last look."""
-        there = frozenset((port.direction, port.name) for port in view.ports if port.connected)
+        there = frozenset(_counted(view))
         before, self._there = self._there, there
         if before is None:
             return
-        for direction, name in sorted(before - there):
+        for direction, name, _ in sorted(before - there):
             self._tell(f"MIDI {direction} {name!r} has gone; it is taken up again when it comes back")
-        for direction, name in sorted(there - before):
+        for direction, name, _ in sorted(there - before):
             self._tell(f"MIDI {direction} {name!r} is there again")
+
+    @contextmanager
+    def looking_at(self, ports: KeptPatchbay, changed: threading.Event) -> Iterator[None]:
+        """Look whenever `changed` is set."""
+        over = False
+
+        def look_on() -> None:
+            while not over:
+                changed.wait()
+                changed.clear()
+                try:
+                    self.look(ports.view())
+                except OSError:  # nobody reads it any more
+                    return
+
+        self.look(ports.view())
+        threading.Thread(target=look_on, name="port-news", daemon=True).start()
+        try:
+            yield
+        finally:
+            over = True
+            changed.set()
+
+
+def _counted(view: PatchView) -> Iterator[tuple[Direction, str, int]]:
+    """The connected ports, equal names counted."""
+    seen: Counter[tuple[Direction, str]] = Counter()
+    for port in view.ports:
+        if port.connected:
+            yield port.direction, port.name, seen[port.direction, port.name]
+            seen[port.direction, port.name] += 1
 
 
 @contextmanager
@@ -55,7 +89,7 @@ def kept_ports(
 ) -> Iterator[Callable[[], KeptPatchbay]]:
     """An input from `source` and an output to `target`, each a new or an existing port, over the transport of
     `report`. They are being opened from now on; call what this gives to wait for them: it raises BridgeError
-    when one cannot be opened. `news` tells, in a thread of the ports, what goes later and comes back."""
+    when one cannot be opened. `news` tells what goes later and comes back."""
     if report.transport == "loopback":
 
         def nowhere() -> KeptPatchbay:
@@ -69,34 +103,48 @@ def kept_ports(
     ends: dict[Direction, Endpoint] = {"input": source, "output": target}
     made = tuple(each for each in DIRECTIONS if isinstance(ends[each], Virtual))
     others = dict(zip(DIRECTIONS, ((), ()) if len(made) == 2 else port_names(report.transport), strict=True))
-    names = [_name(ends[each], others[each], each, report.transport) for each in DIRECTIONS]
+    own = (LOCAL_NAME, *(end.name for end in ends.values() if isinstance(end, Virtual)))
+    own = () if report.transport == "winmm" else own  # which has ports of other programs only
+    chosen = {each: _choose(ends[each], others[each], each, own) for each in DIRECTIONS}
     wanted = report.transport if report.transport in ("alsa", "jack") else None
-    opened = False
+    changed = threading.Event()
+    ports = KeptPatchbay(
+        chosen["input"].name,
+        chosen["output"].name,
+        wanted=wanted,
+        made=made,
+        which=tuple(chosen[each].occurrence for each in DIRECTIONS),
+        changed=changed.set,
+    )
+    with ExitStack() as stack:
 
-    def changed() -> None:
-        if opened:
-            news.look(ports.view())
+        def there() -> KeptPatchbay:
+            _wait_for(ports, {each: chosen[each].name for each in DIRECTIONS}, made)
+            stack.enter_context(news.looking_at(ports, changed))
+            hushed.close()
+            return ports
 
-    ports = KeptPatchbay(names[0], names[1], wanted=wanted, made=made, changed=changed)
-
-    def there() -> KeptPatchbay:
-        nonlocal opened
-        _wait_for(ports, dict(zip(DIRECTIONS, names, strict=True)), made)
-        news.look(ports.view())
-        opened = True
-        return ports
-
-    with _quiet(until=lambda: opened), ports:
+        hushed = stack.enter_context(ExitStack())
+        hushed.enter_context(_hushed())
+        stack.enter_context(ports)
         yield there
 
 
-def _name(end: Endpoint, there: tuple[str, ...], direction: Direction, transport: Transport) -> str:
+def _choose(end: Endpoint, there: tuple[str, ...], direction: Direction, own: tuple[str, ...]) -> PortKey:
+    """The port that is meant: by its name without an address that changes, and which of that name it is."""
     if isinstance(end, Virtual):
-        return end.name
-    name = there[choose_port(end.wanted, there, direction)]
-    if transport != "winmm" and is_own(name, (LOCAL_NAME,)):
-        raise BridgeError(f"MIDI {direction} {name!r} is a Plugin Bridge's: choose another program's port")
-    return name
+        if not end.name.strip():
+            raise BridgeError(f"the MIDI {direction} needs a name")
+        return PortKey(end.name)
+    index = choose_port(end.wanted, there, direction)
+    name = there[index]
+    if is_own(name, own):
+        raise BridgeError(
+            f"MIDI {direction} {name!r} begins like a port of Plugin Bridge's own ({', '.join(own)}): choose "
+            "another one, or other names for these"
+        )
+    alike = [i for i, other in enumerate(there) if matches(pattern_of(name), other)]
+    return PortKey(bare_name(name), alike.index(index))
 
 
 def _wait_for(ports: KeptPatchbay, names: dict[Direction, str], made: tuple[Direction, ...]) -> None:
@@ -107,8 +155,7 @@ def _wait_for(ports: KeptPatchbay, names: dict[Direction, str], made: tuple[Dire
             raise BridgeError(wrong[0])
         if waited > OPEN_SECONDS:
             raise BridgeError(
-                f"MIDI {missing[0]} {names[missing[0]]!r} is not there after {OPEN_SECONDS:.0f} s: "
-                "the MIDI system does not answer"
+                f"MIDI {missing[0]} {names[missing[0]]!r} could not be opened within {OPEN_SECONDS:.0f} s"
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -122,15 +169,12 @@ def _is_there(view: PatchView, direction: Direction, name: str, made: tuple[Dire
 
 
 @contextmanager
-def _quiet(until: Callable[[], bool]) -> Iterator[None]:
+def _hushed() -> Iterator[None]:
     """What goes wrong while ports are being opened is raised, and not logged as well."""
-    root, handler = logging.getLogger("plugin_bridge.ports"), logging.StreamHandler()
-    handler.addFilter(lambda record: until())
-    handler.setLevel(logging.WARNING)
-    root.addHandler(handler)
-    root.propagate, before = False, root.propagate
+    log = logging.getLogger("plugin_bridge.ports")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        root.propagate = before
-        root.removeHandler(handler)
+        log.setLevel(before)

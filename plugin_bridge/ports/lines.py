@@ -21,6 +21,7 @@ from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.messages import ACTIVE_SENSING, SYSEX_START, all_off
 from plugin_bridge.ports.port_system import OpenPort
 from plugin_bridge.ports.rtmidi_objects import Virtual
+from plugin_bridge.ports.splitter import Splitter
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Line:
     own: bool
     held: Held = field(default_factory=Held)
     arrival: ArrivalClock = field(default_factory=ArrivalClock)
+    splitter: Splitter = field(default_factory=Splitter)
     broken: bool = False
     sweeps: int = 0
 
@@ -71,8 +73,8 @@ class Lines:
         return self._lines["input"] + self._lines["output"]
 
     def fetch(self) -> list[tuple[bytes, float]]:
-        """The ends of what lost inputs held, and one message of each input that has one; each with the time
-        in seconds when it came in."""
+        """The ends of what lost inputs held, and what comes next from each input that has something, as whole
+        messages; each with the time in seconds when it came in."""
         with self._reading:
             batch = [(message, self._clock()) for message in self._ends]
             self._ends.clear()
@@ -80,13 +82,14 @@ class Lines:
                 fetched = self._get(line)
                 if fetched is None or not fetched[0]:
                     continue
-                message, delta = bytes(fetched[0]), fetched[1]
+                data, delta = bytes(fetched[0]), fetched[1]
                 arrived = line.arrival.stamp(delta, self._clock())
-                if message[0] == SYSEX_START:
+                if data[0] == SYSEX_START:
                     line.arrival.restart()  # its delta counts from its last piece only
-                if message[0] != ACTIVE_SENSING:
-                    line.held.follow(message)
-                    batch.append((message, arrived))
+                for message in line.splitter.feed(data):
+                    if message[0] != ACTIVE_SENSING:
+                        line.held.follow(message)
+                        batch.append((message, arrived))
         return batch
 
     def send(self, message: bytes) -> None:

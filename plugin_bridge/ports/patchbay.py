@@ -30,6 +30,7 @@ from plugin_bridge.ports.connections import (
     Connections,
     Direction,
     PortKey,
+    keys_of,
     matches,
     pattern_of,
     wanted,
@@ -59,7 +60,7 @@ class Patchbay:
     """See the module, and `MidiPorts` for the contract; `stats().lost` is always None. Nothing is opened
     until `start`, or the `with` statement. An empty `input_name` or `output_name`: no port of our own there.
     `made` are the directions in which it is a virtual port, as far as the system has some; in the other one
-    it is the port of another program."""
+    it is the port of another program: of several with that name, `which` of them, the input's first."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Patchbay:
         connections: Connections = Connections(),  # noqa: B008 - immutable
         *,
         made: Sequence[Direction] = DIRECTIONS,
+        which: Sequence[int] = (0, 0),
         clock: Clock = now,
         changed: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -78,7 +80,7 @@ class Patchbay:
         self._changed, self._ended = changed, ended
         self.input_name, self.output_name = input_name, output_name
         self._names: dict[Direction, str] = {"input": input_name, "output": output_name}
-        self._made = made
+        self._made, self._which = made, dict(zip(DIRECTIONS, which, strict=True))
         self._system, self._clock = system, clock
         self._connections = connections
         self._deliver = Delivery(input_name)
@@ -252,9 +254,11 @@ class Patchbay:
 
     def _look_after(self, direction: Direction, names: Sequence[str]) -> None:
         name, patterns = self._names[direction], self._connections.patterns(direction)
-        if name and not self._makes(direction):  # another's port of our name takes the place of our own
-            patterns = (*patterns, pattern_of(name))
         meant: set[PortKey | Virtual] = set(wanted(patterns, names, self._own))
+        if name and not self._makes(direction):  # another's port of our name takes the place of our own
+            alike = wanted([pattern_of(name)], names, self._own)
+            inorder = [key for key in keys_of(names) if key in alike]
+            meant.update(inorder[self._which[direction] :][:1] or inorder[-1:])
         if name and self._makes(direction):
             meant.add(Virtual(name))
         lines = self._lines.of(direction)

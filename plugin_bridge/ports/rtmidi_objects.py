@@ -99,9 +99,16 @@ class Chosen:
 
 
 def names_of(port: Any) -> list[str]:
-    """The ports that `port` could be opened with, by number; empty where one has gone meanwhile.
+    """The ports that `port` could be opened with, by number; empty where one has gone meanwhile. RtMidi ends
+    each name with the number on Windows, where it changes when another device goes: that is left out.
     RuntimeError, ValueError or OSError when the system fails."""
-    return [name or "" for name in port.get_ports()]
+    import rtmidi
+
+    numbered = port.get_current_api() == rtmidi.API_WINDOWS_MM
+    return [
+        (name or "").removesuffix(f" {number}" if numbered else "")
+        for number, name in enumerate(port.get_ports())
+    ]
 
 
 def choose(port: Any, endpoint: Endpoint, direction: str) -> Virtual | Chosen:

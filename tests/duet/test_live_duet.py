@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ from plugin_bridge.music.midi_file import read_midi, write_midi
 HOST = Path(__file__).parents[1] / "fakes" / "midi_host.py"
 
 
-def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subprocess.Popen[str]:
+@contextmanager
+def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A session that listens; it is killed where a test fails."""
     command = [
         sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder), "--seed", "1",
         "--report", str(folder / "report.json"), "--save", str(folder / "both.mid"),
@@ -31,10 +35,22 @@ def _jam(style: Style, server: JackServer, folder: Path, *more: str) -> subproce
     process = subprocess.Popen(
         command, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert "listening on" in line, line + (process.stdout.read() or "")
-    return process
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "listening on" in line, line + (process.stdout.read() or "")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGTERM) -> str:
+    """End a session; what it said."""
+    process.send_signal(how)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == (-how if how == signal.SIGKILL else 0), out
+    return out
 
 
 def _host(server: JackServer, midi: Path, record: Path) -> subprocess.Popen[str]:
@@ -69,13 +85,11 @@ def test_a_real_performance_through_real_ports(jack_server: JackServer, style: S
     midi, record = tmp_path / "played.mid", tmp_path / "record.json"
     played = performance(24.0)
     write_midi(played, midi)
-    process = _jam(style, jack_server, tmp_path)
-    host = _host(jack_server, midi, record)
-    out, _ = host.communicate(timeout=90)
-    assert host.returncode == 0, out
-    process.terminate()  # a session told to end ends in order
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0, out
+    with _jam(style, jack_server, tmp_path) as process:
+        host = _host(jack_server, midi, record)
+        out, _ = host.communicate(timeout=90)
+        assert host.returncode == 0, out
+        _end(process)  # a session told to end ends in order
     report = json.loads((tmp_path / "report.json").read_text())
     recorded = json.loads(record.read_text())
     notes = _judge([(row[0], row[1]) for row in recorded["recorded"]])
@@ -93,27 +107,23 @@ def test_a_real_performance_through_real_ports(jack_server: JackServer, style: S
 def test_ended_in_the_middle_of_a_note(
     how: signal.Signals, jack_server: JackServer, style: Style, tmp_path: Path
 ) -> None:
-    midi, record = tmp_path / "played.mid", tmp_path / "record.json"
-    write_midi(performance(24.0), midi)
-    process = _jam(style, jack_server, tmp_path)
-    host = _host(jack_server, midi, record)
-    time.sleep(9.0)  # the answer to the first phrase is sounding
-    process.send_signal(how)
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == (0 if how == signal.SIGINT else -signal.SIGKILL), out
-    host.communicate(timeout=90)
-    recorded = json.loads(record.read_text())
-    assert _judge([(row[0], row[1]) for row in recorded["recorded"]]) > 0
+    stage = Stage()
+    try:
+        named = ["--input", "Stage Keys", "--output", "Stage Synth", "--mode", "continuous"]
+        with _jam(style, jack_server, tmp_path, *named) as process:
+            assert wait_for(lambda: len(stage.notes_since(0.0)) > 4 and stage.sounding() > 0, 30.0)
+            _end(process, how)
+        assert wait_for(lambda: stage.sounding() == 0, 2.0)
+    finally:
+        stage.close()
 
 
 def test_ended_while_the_jack_server_stands_still(style: Style, tmp_path: Path) -> None:
     server = start_jack(f"still-{os.getpid()}", tmp_path / "jack.log")
     try:
-        process = _jam(style, server, tmp_path)
-        server.process.send_signal(signal.SIGSTOP)
-        process.terminate()
-        out, _ = process.communicate(timeout=20)
-        assert process.returncode == 0, out
+        with _jam(style, server, tmp_path) as process:
+            server.process.send_signal(signal.SIGSTOP)
+            _end(process)
         assert (tmp_path / "report.json").exists()
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -122,43 +132,51 @@ def test_ended_while_the_jack_server_stands_still(style: Style, tmp_path: Path) 
 
 def test_a_device_that_goes_and_comes_back(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
     stage = Stage()
+    said: list[str] = []
+
+    def told(what: str) -> bool:
+        lines = [line for line in said if what in line]
+        return any("'Stage Keys" in line for line in lines) and any("'Stage Synth" in line for line in lines)
+
     try:
         named = ["--input", "Stage Keys", "--output", "Stage Synth", "--mode", "continuous"]
-        process = _jam(style, jack_server, tmp_path, *named)
-        assert wait_for(lambda: bool(stage.notes_since(0.0)), 20.0)
-        stage.close()
-        assert process.stdout is not None
-        gone = {process.stdout.readline() for _ in range(2)}
-        stage = Stage()
-        back = {process.stdout.readline() for _ in range(2)}
-        assert wait_for(lambda: bool(stage.notes_since(0.0)), 20.0)
-        process.terminate()
-        out, _ = process.communicate(timeout=20)
-        assert process.returncode == 0, out
+        with _jam(style, jack_server, tmp_path, *named) as process:
+            reader = threading.Thread(target=lambda: said.extend(iter(process.stdout.readline, "")))
+            reader.start()
+            assert wait_for(lambda: stage.notes_since(0.0))
+            stage.close()
+            assert wait_for(lambda: told("has gone")), said
+            stage = Stage()
+            assert wait_for(lambda: told("is there again")), said
+            assert wait_for(lambda: stage.notes_since(0.0))
+            process.terminate()
+            assert process.wait(20) == 0
+            reader.join()
         assert wait_for(lambda: stage.sounding() == 0, 2.0)
     finally:
         stage.close()
-    assert all("has gone" in line for line in gone), gone
-    assert all("is there again" in line for line in back), back
-    assert {"Stage Keys" in line for line in gone} == {True, False}
 
 
 def test_names_that_are_taken(jack_server: JackServer, style: Style, tmp_path: Path) -> None:
-    process = _jam(style, jack_server, tmp_path)
     command = [sys.executable, "-m", "plugin_bridge.cli", "jam", "--style", str(style.folder)]
-    for more, said in (
-        ((), "'Plugin Bridge In' is there already"),
-        (("--input", "Plugin Bridge Out", "--output-name", "Other Out"), "is a Plugin Bridge's"),
-    ):
-        done = subprocess.run(
-            [*command, *more], env=jack_server.env, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
-    process.terminate()
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0, out
+    with _jam(style, jack_server, tmp_path) as process:
+        for more, said in (
+            ((), "'Plugin Bridge In' is there already"),
+            (("--input", "Plugin Bridge Out", "--output-name", "Other Out"), "begins like a port of"),
+            (("--input-name", " "), "needs a name"),
+        ):
+            done = subprocess.run(
+                [*command, *more],
+                env=jack_server.env,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 2
+            assert said in done.stderr
+            assert done.stderr.count("\n") == 1
+        _end(process)
 
 
 def test_ports_that_are_not_there(jack_server: JackServer, style: Style) -> None:

@@ -89,7 +89,9 @@ class Stage:
         return longest
 
     def close(self) -> None:
-        """Both leave in good order."""
+        """Both leave in good order. May be repeated."""
+        if self._done.is_set():
+            return
         self._done.set()
         self._thread.join()
         for port in (self.keys, self.synth):

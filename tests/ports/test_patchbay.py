@@ -11,7 +11,7 @@ import pytest
 from fakes.port_system import FakeSystem
 from fakes.waiting import wait_for
 
-from plugin_bridge.ports.connections import Connections
+from plugin_bridge.ports.connections import Connections, PortKey
 from plugin_bridge.ports.held import Held
 from plugin_bridge.ports.patchbay import Patchbay
 
@@ -190,6 +190,16 @@ def test_a_port_of_another_program_takes_the_place_of_our_own(system: FakeSystem
         system.outputs.append("Synth:1")
         assert wait_for(lambda: connected(patchbay) == {IN, "Synth:1"}, 2.0)
     assert ("output", "Drums:1") not in system.log
+
+
+@pytest.mark.parametrize(("which", "there"), [(0, 2), (1, 2), (1, 1)])
+def test_one_of_two_ports_of_a_name(which: int, there: int) -> None:
+    system = FakeSystem(["Keys:1"] * there, [])
+    with Patchbay(system, "Keys:1", OUT, made=("output",), which=(which, 0)) as patchbay:
+        assert wait_for(lambda: connected(patchbay) == {"Keys:1", OUT})
+        time.sleep(0.5)
+        keys = [port.key for port in system.open_ports if port.direction == "input"]
+        assert keys == [PortKey("Keys:1", min(which, there - 1))]
 
 
 def test_a_callback_that_fails_is_counted_and_the_next_message_comes(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import rtmidi
 
 from plugin_bridge.errors import BridgeError
 from plugin_bridge.ports import rtmidi_system
@@ -105,6 +106,9 @@ def test_a_client_that_was_replaced_between_two_looks_is_left_out_of_one(
     asked: list[str] = []
 
     class Scout:
+        def get_current_api(self) -> int:
+            return rtmidi.API_UNIX_JACK
+
         def get_ports(self) -> list[str | None]:
             asked.append("listed")
             return listed
@@ -140,6 +144,9 @@ def test_what_lists_the_ports_at_first_becomes_the_virtual_ones(monkeypatch: pyt
     class Client:
         def __init__(self, name: str) -> None:
             self.name = name
+
+        def get_current_api(self) -> int:
+            return rtmidi.API_UNIX_JACK
 
         def get_ports(self) -> list[str]:
             return ["Keys:Keys"]
@@ -192,6 +199,9 @@ def test_a_device_that_comes_back_finds_the_client_that_it_had_and_nothing_of_it
         def __init__(self, name: str) -> None:
             self.name, self.opened = name, False
             self.inbox: list[tuple[list[int], float]] = []
+
+        def get_current_api(self) -> int:
+            return rtmidi.API_UNIX_JACK
 
         def get_ports(self) -> list[str]:
             return ["Keys:Keys", "More:Keys"]
@@ -252,6 +262,9 @@ def test_when_jack_shuts_a_client_out_the_system_has_ended(
             self.thread = threading.Thread(target=ends.wait)
             self.thread.start()
 
+        def get_current_api(self) -> int:
+            return rtmidi.API_UNIX_JACK
+
         def get_ports(self) -> list[str]:
             return []
 
@@ -292,6 +305,9 @@ def test_what_the_system_takes_long_for_is_in_the_log(
     time = [100.0]
 
     class Client:
+        def get_current_api(self) -> int:
+            return rtmidi.API_UNIX_JACK
+
         def get_ports(self) -> list[str]:
             return []
 

@@ -18,8 +18,8 @@ _MAYBE: _Schema = {"type": ["string", "null"]}
 _SPREAD: _Schema = {
     "type": "object",
     "properties": {"p50": {"type": ["number", "null"]}, "p95": {"type": ["number", "null"]},
-                   "p99": {"type": ["number", "null"]}, "n": _WHOLE},
-    "required": ["p50", "p95", "p99", "n"],
+                   "p99": {"type": ["number", "null"]}, "max": {"type": ["number", "null"]}, "n": _WHOLE},
+    "required": ["p50", "p95", "p99", "max", "n"],
 }  # fmt: skip
 
 

@@ -16,20 +16,22 @@ from plugin_bridge.latest import Latest
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Percentiles in milliseconds of `n` measurements; None where there were none."""
+    """Percentiles and the highest in milliseconds of `n` measurements; None where there were none."""
 
     p50: float | None
     p95: float | None
     p99: float | None
+    max: float | None
     n: int
 
 
 def spread(seconds: Collection[float]) -> Spread:
     """The spread of measurements in seconds."""
     if not seconds:
-        return Spread(None, None, None, 0)
-    p50, p95, p99 = (round(float(value) * 1e3, 3) for value in np.percentile(list(seconds), (50, 95, 99)))
-    return Spread(p50, p95, p99, len(seconds))
+        return Spread(None, None, None, None, 0)
+    figures = np.percentile(list(seconds), (50, 95, 99, 100))
+    p50, p95, p99, highest = (round(float(value) * 1e3, 3) for value in figures)
+    return Spread(p50, p95, p99, highest, len(seconds))
 
 
 _KEPT = 20_000
@@ -71,7 +73,7 @@ class Report:
     yields: int
     dropped_late: int
     mode: str = "answer"
-    replan_ms: Spread = Spread(None, None, None, 0)
+    replan_ms: Spread = Spread(None, None, None, None, 0)
     host_tempo: float | None = None
     round_trip_ms: float | None = None
     style_changes: int = 0

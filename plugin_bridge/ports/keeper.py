@@ -160,7 +160,7 @@ def _another(meeting: Meeting) -> Channel | None:
 def _ignore_signals() -> None:
     """Go on at those that a whole group gets. SIGTERM is kept back from all threads to come, libjack's
     included, none of whose calls it interrupts: Linux has it wait, though it is ignored."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.platform != "win32":

@@ -7,6 +7,7 @@ Threads: all belongs to one, but for what `Channel` allows to others.
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -137,8 +138,14 @@ def _start(command: Sequence[str], words: Sequence[str], theirs: socket.socket) 
         with contextlib.suppress(OSError), process.stdin as told:
             told.write(theirs.share(process.pid))
         return process
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [*command, str(theirs.fileno()), *words],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
-        start_new_session=True,  # what a terminal sends is meant for us
-    )  # fmt: skip
+    # What a terminal sends to all that run in it is meant for us: kept back until the keeper ignores it.
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP)
+    )
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [*command, str(theirs.fileno()), *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+        )  # fmt: skip
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

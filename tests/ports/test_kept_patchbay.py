@@ -156,7 +156,7 @@ def test_a_keeper_ends_with_its_midi_system_and_another_one_takes_it_up(bench: B
 
 def test_a_signal_to_the_group_leaves_it_to_the_daemon_to_end(bench: Bench) -> None:
     process = bench.hold_a_note()
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         os.kill(process, each)
     bench.patchbay.send(b"\x90\x40\x40")
     assert wait_for(lambda: sounding(bench.got()) == 3)

@@ -10,15 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from fakes.fl_host import FlHost, LiveFl
 from fakes.jack import JackServer
 
 from plugin_bridge.engine.bundle import Style
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.midi_ports import open_named
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="JACK without hardware runs on Linux")
 
 SETTLED = 0.25
 """Seconds after a change of the transport from which onsets are judged: what was sent before it stays sent,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,6 @@ from fakes.fl_host import FlHost, LiveFl
 from plugin_bridge.ports.clock import now
 from plugin_bridge.ports.fl_link import PERIOD, FlLink, HostState
 from plugin_bridge.ports.midi_ports import MidiPorts, open_named, open_virtual
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="JACK without hardware runs on Linux")
 
 RIGHT = 0.020  # seconds: FL's buffer of 12 ms, its idle loop, the way, and a busy machine
 

@@ -72,7 +72,7 @@ class KeeperProcess:
             return None
         if frames:
             self.alive_at = self._clock()
-        elif silence >= HANGING_SECONDS and frames is not None:  # and not we, who would find what it said
+        elif silence >= HANGING_SECONDS and frames is not None:  # nor was it we who were late to read
             self.kill("it hung and was killed")
             return None
         self.quiet = self._clock() - self.alive_at >= QUIET_SECONDS

@@ -57,9 +57,11 @@ class PortNews:
         over = False
 
         def look_on() -> None:
-            while not over:
+            while True:
                 changed.wait()
                 changed.clear()
+                if over:
+                    return  # that they close now is no news
                 try:
                     self.look(ports.view())
                 except OSError:  # nobody reads it any more
